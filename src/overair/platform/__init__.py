@@ -1,0 +1,1 @@
+"""What every other part stands on: clock, database, limits, logs, secrets."""
