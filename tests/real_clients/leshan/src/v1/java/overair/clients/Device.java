@@ -1,0 +1,222 @@
+package overair.clients;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.eclipse.leshan.client.californium.LeshanClient;
+import org.eclipse.leshan.client.californium.LeshanClientBuilder;
+import org.eclipse.leshan.client.object.Security;
+import org.eclipse.leshan.client.object.Server;
+import org.eclipse.leshan.client.observer.LwM2mClientObserverAdapter;
+import org.eclipse.leshan.client.resource.BaseInstanceEnabler;
+import org.eclipse.leshan.client.resource.LwM2mInstanceEnabler;
+import org.eclipse.leshan.client.resource.ObjectsInitializer;
+import org.eclipse.leshan.client.servers.ServerIdentity;
+import org.eclipse.leshan.core.ResponseCode;
+import org.eclipse.leshan.core.model.ObjectModel;
+import org.eclipse.leshan.core.model.StaticModel;
+import org.eclipse.leshan.core.node.LwM2mObjectInstance;
+import org.eclipse.leshan.core.node.LwM2mResource;
+import org.eclipse.leshan.core.request.BindingMode;
+import org.eclipse.leshan.core.request.DeregisterRequest;
+import org.eclipse.leshan.core.request.RegisterRequest;
+import org.eclipse.leshan.core.request.UpdateRequest;
+import org.eclipse.leshan.core.response.ExecuteResponse;
+import org.eclipse.leshan.core.response.ObserveResponse;
+import org.eclipse.leshan.core.response.ReadResponse;
+import org.eclipse.leshan.core.response.WriteResponse;
+
+/** A device on Leshan 1.5: LwM2M 1.0. */
+public final class Device implements Console.Device {
+
+    private static final int SHORT_SERVER_ID = 123;
+
+    private final Map<String, Instance> instances = new HashMap<>();
+    private final LeshanClient client;
+
+    private Device(Arguments arguments) {
+        ObjectsInitializer objects = new ObjectsInitializer(new StaticModel(Objects.models()));
+        objects.setInstancesForObject(0, security(arguments));
+        objects.setInstancesForObject(1, new Server(SHORT_SERVER_ID, Long.parseLong(arguments.need("--lifetime")),
+                arguments.has("--queue") ? BindingMode.UQ : BindingMode.U, false));
+        Values.byObject(arguments).forEach((object, values) -> {
+            // The library wants to know how to create further instances, even if nobody asks for one.
+            objects.setFactoryForObject(object, (model, id, used) -> instance(object, id, new Values()));
+            objects.setInstancesForObject(object,
+                    values.entrySet().stream().map(entry -> instance(object, entry.getKey(), entry.getValue()))
+                            .toArray(LwM2mInstanceEnabler[]::new));
+        });
+        client = new LeshanClientBuilder(arguments.need("--endpoint"))
+                .setObjects(objects.createAll())
+                .build();
+        client.addObserver(new Reporter());
+    }
+
+    public static void main(String[] args) throws IOException {
+        Device device = new Device(new Arguments(args));
+        device.client.start();
+        Console.run(device);
+        device.client.destroy(false);
+    }
+
+    @Override
+    public void update() {
+        client.triggerRegistrationUpdate();
+    }
+
+    @Override
+    public void set(String path, String value) {
+        int[] ids = Values.ids(path);
+        Instance instance = instances.get("/" + ids[0] + "/" + ids[1]);
+        if (instance == null) {
+            throw new IllegalArgumentException("no such object instance: " + path);
+        }
+        instance.values.put(ids[2], ids[3], value);
+        instance.fireResourcesChange(ids[2]);
+    }
+
+    @Override
+    public void deregister() {
+        client.stop(true);
+    }
+
+    private Instance instance(int object, int id, Values values) {
+        Instance instance = new Instance(object, id, values);
+        instances.put(instance.path(), instance);
+        return instance;
+    }
+
+    private static Security security(Arguments arguments) {
+        String server = arguments.need("--server");
+        if (!server.startsWith("coaps:")) {
+            return Security.noSec(server, SHORT_SERVER_ID);
+        }
+        byte[] identity = arguments.need("--psk-identity").getBytes(StandardCharsets.UTF_8);
+        return Security.psk(server, SHORT_SERVER_ID, identity, arguments.pskKey());
+    }
+
+    /** One object instance that answers from its values and reports what the server does to it. */
+    private static final class Instance extends BaseInstanceEnabler {
+
+        private final int object;
+        private final Values values;
+
+        Instance(int object, int id, Values values) {
+            super(id);
+            this.object = object;
+            this.values = values;
+        }
+
+        String path() {
+            return "/" + object + "/" + getId();
+        }
+
+        @Override
+        public ReadResponse read(ServerIdentity server) {
+            report(server, "read", path());
+            return ReadResponse.success(new LwM2mObjectInstance(getId(), values.readable(getModel())));
+        }
+
+        @Override
+        public ReadResponse read(ServerIdentity server, int resource) {
+            report(server, "read", path() + "/" + resource);
+            LwM2mResource found = values.get(getModel(), resource);
+            return found == null ? ReadResponse.notFound() : ReadResponse.success(found);
+        }
+
+        @Override
+        public ObserveResponse observe(ServerIdentity server) {
+            report(server, "observe", path());
+            return super.observe(server);
+        }
+
+        @Override
+        public ObserveResponse observe(ServerIdentity server, int resource) {
+            report(server, "observe", path() + "/" + resource);
+            return super.observe(server, resource);
+        }
+
+        @Override
+        public WriteResponse write(ServerIdentity server, int resource, LwM2mResource value) {
+            values.write(path() + "/" + resource, value);
+            fireResourcesChange(resource);
+            return WriteResponse.success();
+        }
+
+        @Override
+        public ExecuteResponse execute(ServerIdentity server, int resource, String arguments) {
+            Console.event("execute", "path", path() + "/" + resource, "arguments", arguments);
+            return ExecuteResponse.success();
+        }
+
+        /** The library reads for itself, too; only what the server asks is an event. */
+        private static void report(ServerIdentity server, String event, String path) {
+            if (!server.isSystem()) {
+                Console.event(event, "path", path);
+            }
+        }
+
+        @Override
+        public List<Integer> getAvailableResourceIds(ObjectModel model) {
+            return values.available(model);
+        }
+    }
+
+    /** Prints what becomes of each registration operation. */
+    private static final class Reporter extends LwM2mClientObserverAdapter {
+
+        @Override
+        public void onRegistrationSuccess(ServerIdentity server, RegisterRequest request, String id) {
+            Console.event("registered", "location", Console.location(id));
+        }
+
+        @Override
+        public void onRegistrationFailure(ServerIdentity server, RegisterRequest request, ResponseCode code,
+                String message, Exception cause) {
+            failed("register", code, message, cause);
+        }
+
+        @Override
+        public void onRegistrationTimeout(ServerIdentity server, RegisterRequest request) {
+            Console.failed("register", null, "timeout");
+        }
+
+        @Override
+        public void onUpdateSuccess(ServerIdentity server, UpdateRequest request) {
+            Console.event("updated");
+        }
+
+        @Override
+        public void onUpdateFailure(ServerIdentity server, UpdateRequest request, ResponseCode code, String message,
+                Exception cause) {
+            failed("update", code, message, cause);
+        }
+
+        @Override
+        public void onUpdateTimeout(ServerIdentity server, UpdateRequest request) {
+            Console.failed("update", null, "timeout");
+        }
+
+        @Override
+        public void onDeregistrationSuccess(ServerIdentity server, DeregisterRequest request) {
+            Console.event("deregistered");
+        }
+
+        @Override
+        public void onDeregistrationFailure(ServerIdentity server, DeregisterRequest request, ResponseCode code,
+                String message, Exception cause) {
+            failed("deregister", code, message, cause);
+        }
+
+        @Override
+        public void onDeregistrationTimeout(ServerIdentity server, DeregisterRequest request) {
+            Console.failed("deregister", null, "timeout");
+        }
+
+        private static void failed(String operation, ResponseCode code, String message, Exception cause) {
+            Console.failed(operation, code == null ? null : code.getCode(), cause == null ? message : cause.toString());
+        }
+    }
+}
