@@ -19,7 +19,12 @@ def sqlite_engine(url: str) -> Engine:
     Each thread of :class:`~overair.platform.database.Database` opens one connection and keeps it,
     so there is no pool.
     """
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,  # or password hashes would stand in tracebacks
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+    )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine

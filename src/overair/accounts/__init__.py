@@ -1,0 +1,1 @@
+"""Accounts, API clients, users, tokens and sessions (spec auth.md)."""
