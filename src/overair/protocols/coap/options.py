@@ -6,6 +6,7 @@ Source: RFC 7252 sections 3.2, 5.4 and 5.10, RFC 7959 section 2.2; spec lwm2m.md
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from overair.protocols.coap import codes
@@ -94,8 +95,14 @@ def request_options(path: Sequence[str], queries: Sequence[str], options: Iterab
     """Options of a request in ascending order.
 
     Uri-Host and Uri-Port never go out, since some devices reject them (spec engine.md 2).
-    MessageFieldError names an option out of its range.
+    MessageFieldError names an option out of its range. Equal requests get the same object: a server
+    that observes one resource of each device of a fleet keeps these options once.
     """
+    return _request_options(tuple(path), tuple(queries), tuple(options))
+
+
+@lru_cache(maxsize=1024)
+def _request_options(path: tuple[str, ...], queries: tuple[str, ...], options: Options) -> Options:
     pairs = [(codes.URI_PATH, segment.encode()) for segment in path]
     pairs += [(codes.URI_QUERY, query.encode()) for query in queries]
     pairs += without(options, codes.URI_HOST, codes.URI_PORT)
