@@ -1,0 +1,202 @@
+"""A server that does as it is told, and a device joined to it by a network on a virtual clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from overair.protocols.coap import (
+    Endpoint,
+    Event,
+    Exchange,
+    Failure,
+    Message,
+    Notification,
+    Peer,
+    Request,
+    Response,
+    codes,
+    encode_uint,
+)
+from overair.protocols.lwm2m.registration import RegisterRequest, parse_register
+from overair.simulator import Faults, Network, Profile, SimulatedDevice, identities
+
+SERVER = "server"
+DEVICE = "device"
+
+
+class ScriptedServer:
+    """Registers everybody, unless `silent`, or told by `script` what to answer next: (code, options)."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.endpoint = Endpoint(random=random.Random(seed))
+        self.script: list[tuple[int, tuple[tuple[int, bytes], ...]]] = []
+        self.silent = False
+        self.heard: list[tuple[float, int, tuple[str, ...], tuple[str, ...]]] = []
+        """(when, code, path, queries) of each request."""
+        self.registers: list[RegisterRequest] = []
+        self.locations: dict[str, Peer] = {}
+        self.events: list[Event] = []
+
+    @property
+    def outbox(self) -> list[tuple[bytes, Peer]]:
+        return self.endpoint.outbox
+
+    def next_due(self) -> float | None:
+        return self.endpoint.next_due()
+
+    def advance(self, now: float) -> None:
+        self.events += self.endpoint.advance(now)
+
+    def receive(self, datagram: bytes, peer: Peer, now: float) -> None:
+        if self.silent:
+            return
+        event = self.endpoint.receive(datagram, peer, now)
+        if isinstance(event, Request):
+            self._answer(event, now)
+        elif event is not None:
+            self.events.append(event)
+
+    def _answer(self, request: Request, now: float) -> None:
+        message = request.message
+        self.heard.append((now, message.code, message.uri_path, message.uri_queries))
+        reply = self.script.pop(0) if self.script else self._usual(message, request.peer)
+        self.endpoint.respond(request, *reply, now=now)
+
+    def _usual(self, message: Message, peer: Peer) -> tuple[int, tuple[tuple[int, bytes], ...]]:
+        path = message.uri_path
+        if path == ("rd",) and message.code == codes.POST:
+            asked = parse_register(message.uri_queries, message.payload, message.content_format)
+            self.registers.append(asked)
+            location = f"L{len(self.registers)}"
+            self.locations[location] = peer
+            return codes.CREATED, ((codes.LOCATION_PATH, b"rd"), (codes.LOCATION_PATH, location.encode()))
+        if path[1] not in self.locations:
+            return codes.NOT_FOUND, ()
+        if message.code == codes.DELETE:
+            del self.locations[path[1]]
+            return codes.DELETED, ()
+        return codes.CHANGED, ()
+
+
+@dataclass
+class Bench:
+    """One device, one server, no faults and no delay."""
+
+    device: SimulatedDevice
+    server: ScriptedServer = field(default_factory=ScriptedServer)
+    network: Network = field(
+        default_factory=lambda: Network(random=random.Random(3), faults=Faults(latency_seconds=0))
+    )
+
+    @property
+    def now(self) -> float:
+        return self.network.now
+
+    def start(self) -> None:
+        self.network.add_server(SERVER, self.server)
+        self.network.add_device(DEVICE, self.device)
+        self.tell(self.device.start)
+
+    def tell(self, do: Callable[..., None], *arguments: Any) -> None:
+        """Call the device with the time, and let happen what follows at once."""
+        do(*arguments, self.now)
+        self.network.touched(DEVICE)
+        self.network.run_until(self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.network.run_until(self.now + seconds)
+
+    def ask(self, code: int, path: str, **request: Any) -> Message:
+        """Send a request, return the answer."""
+        exchange = self.send(code, path, **request)
+        answers = [
+            e.message for e in self.server.events if isinstance(e, Response) and e.exchange is exchange
+        ]
+        assert len(answers) == 1, self.server.events
+        return answers[0]
+
+    def send(
+        self,
+        code: int,
+        path: str,
+        *,
+        payload: bytes = b"",
+        content_format: int | None = None,
+        accept: int | None = None,
+        observe: bool = False,
+        queries: tuple[str, ...] = (),
+    ) -> Exchange:
+        options = []
+        if content_format is not None:
+            options.append((codes.CONTENT_FORMAT, encode_uint(content_format)))
+        if accept is not None:
+            options.append((codes.ACCEPT, encode_uint(accept)))
+        ask = self.server.endpoint.observe if observe else self.server.endpoint.request
+        segments = tuple(path.strip("/").split("/")) if path != "/" else ()
+        exchange = ask(
+            DEVICE,
+            code,
+            path=segments,
+            queries=queries,
+            options=tuple(options),
+            payload=payload,
+            now=self.now,
+        )
+        self.network.touched(SERVER)
+        self.network.run_until(self.now)
+        return exchange
+
+    def notifications(self) -> list[Notification]:
+        return [event for event in self.server.events if isinstance(event, Notification)]
+
+    def failures(self) -> list[Failure]:
+        return [event for event in self.server.events if isinstance(event, Failure)]
+
+    def updates(self) -> list[tuple[float, tuple[str, ...]]]:
+        """(when, queries) of each Update."""
+        return [
+            (when, queries)
+            for when, code, path, queries in self.server.heard
+            if code == codes.POST and len(path) == 2
+        ]
+
+
+PLAIN = Profile(
+    make="Acme",
+    model="One",
+    firmware="1.0.0",
+    formats=(0, 42, 11542, 110, 112),
+    lifetime_seconds=100,
+)
+
+
+@pytest.fixture(scope="session")
+def make_bench() -> Callable[..., Bench]:
+    """Make a bench with a device of a profile, or of a plain one with some fields changed; started."""
+
+    def make(profile: Profile = PLAIN, *, start: bool = True, **changes: Any) -> Bench:
+        identity = msgspec.structs.replace(
+            next(identities(1)), profile=msgspec.structs.replace(profile, **changes)
+        )
+        bench = Bench(SimulatedDevice(identity, SERVER, random=random.Random(2)))
+        if start:
+            bench.start()
+        return bench
+
+    return make
+
+
+@pytest.fixture
+def scripted_server() -> type[ScriptedServer]:
+    return ScriptedServer
+
+
+@pytest.fixture
+def plain() -> Profile:
+    return PLAIN

@@ -1,0 +1,156 @@
+"""The command `overair sim lwm2m`, with a small server in a thread."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from overair.cli.sim import command
+from overair.protocols.coap import codes
+from overair.simulator import FIRST_IMEI, identities
+
+
+class ThreadedServer:
+    """The scripted server on a socket of its own thread.
+
+    It reads a path of every device that registers; after `interrupt_after` answers it presses Ctrl-C.
+    """
+
+    def __init__(self, scripted) -> None:
+        self.scripted = scripted
+        self.interrupt_after = 0
+        self.known = 0
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.address = "{}:{}".format(*self.socket.getsockname())
+        self.thread = threading.Thread(target=self._serve)
+
+    def _serve(self) -> None:
+        while True:
+            datagram, peer = self.socket.recvfrom(2048)
+            if datagram == b"end":
+                return
+            now = time.monotonic()
+            self.scripted.receive(datagram, peer, now)
+            if len(self.scripted.registers) > self.known:
+                self.known = len(self.scripted.registers)
+                self.scripted.endpoint.request(peer, codes.GET, path=("3", "0"), now=now)
+            for answer, target in self.scripted.outbox:
+                self.socket.sendto(answer, target)
+            self.scripted.outbox.clear()
+            if self.interrupt_after and len(self.scripted.events) >= self.interrupt_after:
+                self.interrupt_after = 0
+                os.kill(os.getpid(), signal.SIGINT)
+
+    def end(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.sendto(b"end", self.socket.getsockname())
+        self.thread.join()
+        self.socket.close()
+
+
+@pytest.fixture
+def server(scripted_server) -> Iterator[ThreadedServer]:
+    threaded = ThreadedServer(scripted_server())
+    threaded.thread.start()
+    yield threaded
+    threaded.end()
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(command, ["lwm2m", *arguments])
+
+
+def test_the_list_is_what_device_import_reads() -> None:
+    result = run("--imeis-only", "--count", "3")
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    fleet = list(identities(3))
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[0] == "imei,mdn,make,model,firmware,protocol"
+    assert [(row["imei"], row["mdn"], row["make"]) for row in rows] == [
+        (each.imei, each.mdn, each.profile.make) for each in fleet
+    ]
+    assert {row["protocol"] for row in rows} == {"lwm2m"}
+
+
+def test_the_list_as_json_from_a_given_imei() -> None:
+    first = list(identities(10))[9].imei
+    result = run("--imeis-only", "--count", "2", "--first-imei", first, "--json")
+    assert [each["imei"] for each in json.loads(result.stdout)] == [
+        first,
+        list(identities(11))[10].imei,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--first-imei", "123"), "15 digits with the right check digit"),
+        (("--first-imei", "999999999999994"), "no 10 numbers follow"),
+        (("--count", "0"), "1<=x<=50000"),
+        (("--server", "localhost"), "is not HOST:PORT"),
+        (("--lifetime", "0"), "--lifetime"),
+    ],
+)
+def test_wrong_use_is_explained(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_fleet_that_registers_runs_until_ctrl_c_and_leaves(server) -> None:
+    server.interrupt_after = 5
+    result = run("--count", "5", "--server", server.address, "--lifetime", "60", "--json")
+    said = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert (said["devices"], said["registered"], said["refused"]) == (5, 5, [])
+    assert said["answered"] == 5
+    assert {asked.lifetime_seconds for asked in server.scripted.registers} == {60}
+    assert not any(asked.queue_mode for asked in server.scripted.registers)
+    assert server.scripted.locations == {}
+
+
+def test_queue_mode_is_registered(server) -> None:
+    server.interrupt_after = 5
+    result = run("--count", "5", "--server", server.address, "--queue-mode")
+    assert result.exit_code == 0
+    assert result.stdout == "5 of 5 devices registered, 0 updates, 5 requests answered\n"
+    assert all(asked.queue_mode for asked in server.scripted.registers)
+
+
+def test_a_fleet_that_is_refused_ends_early_and_says_what_to_do(server) -> None:
+    server.scripted.script = [(codes.FORBIDDEN, ())] * 12
+    result = run("--count", "12", "--server", server.address)
+    assert result.exit_code == 1
+    assert "0 of 12 devices registered" in result.stdout
+    assert "12 refused: 4.03 Forbidden (not known to the service: add it first" in result.stderr
+    assert "start the service with --enroll open" in result.stderr
+    assert FIRST_IMEI in result.stderr
+    assert "and 2 more" in result.stderr
+
+
+def test_one_refused_device_is_enough_to_fail(server) -> None:
+    server.scripted.script = [(codes.BAD_REQUEST, ())]
+    server.interrupt_after = 2
+    result = run("--count", "3", "--server", server.address, "--json")
+    assert result.exit_code == 1
+    assert [each["reason"] for each in json.loads(result.stdout)["refused"]] == ["4.00 Bad Request"]
+    assert "1 of 3 devices did not register" in result.stderr
+
+
+def test_nobody_listening_is_told_apart() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    result = run("--count", "1", "--server", f"127.0.0.1:{port}", "--duration", "0.3")
+    assert result.exit_code == 1
+    assert f"nothing listens at 127.0.0.1 port {port} (UDP)" in result.stderr
