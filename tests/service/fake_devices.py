@@ -25,8 +25,8 @@ class FakeDevices:
         documents = [self.documents[imei] for imei in shown]
         return DevicePage(documents, shown[-1] if shown else None, len(rest) > len(shown))
 
-    async def look_up(self, account_id: int, imeis: Sequence[str]) -> list[bytes]:
-        self._called("look_up", account_id, list(imeis))
+    async def look_up(self, account_id: int, imeis: Sequence[str], protocol: str | None) -> list[bytes]:
+        self._called("look_up", account_id, list(imeis), protocol)
         failed = b'{"deviceId":"%s","requestStatus":"Failure","resultReason":"Device not found."}'
         return [self.documents.get(imei, failed % imei.encode()) for imei in imeis]
 

@@ -13,7 +13,7 @@ from overair.doors.thingspace import errors
 from overair.doors.thingspace.errors import Refusal, unreadable_device_list
 from overair.doors.thingspace.guards import ON_ACCOUNT
 from overair.doors.thingspace.http import NO_BODY, AnyRoute, Call, Route, json_body
-from overair.doors.thingspace.parameters import ACCOUNT, CURSOR, FIRST_PAGE, PROTOCOL
+from overair.doors.thingspace.parameters import ACCOUNT, CURSOR, FIRST_PAGE, ONLY_PROTOCOL, PROTOCOL
 from overair.records import (
     V3AccountDeviceList,
     V3DeviceListQueryRequest,
@@ -41,8 +41,7 @@ async def page(call: Call, access: Access, _: None) -> bytes:
 async def look_up(call: Call, access: Access, asked: V3DeviceListQueryRequest) -> bytes:
     """Answer what is known of the devices asked for; the path's account need not have them all."""
     imeis = bounded_list(asked.device_list, call.services.limits.device_list_items)
-    call.value(PROTOCOL)  # refused if it is none; a look-up by IMEI has nothing to filter
-    found = await call.services.devices.look_up(access.account.id, imeis)
+    found = await call.services.devices.look_up(access.account.id, imeis, call.value(ONLY_PROTOCOL))
     head = V3DeviceListQueryResult(account_name=access.account.name, device_count=len(found), device_list=[])
     return with_devices(head, found)
 
@@ -85,6 +84,6 @@ ROUTES: tuple[AnyRoute, ...] = (
         body=json_body(V3DeviceListQueryRequest, unreadable_device_list, *DEVICE_LIST_PROBLEMS),
         handler=look_up,
         answer=V3DeviceListQueryResult,
-        parameters=(ACCOUNT, PROTOCOL),
+        parameters=(ACCOUNT, ONLY_PROTOCOL),
     ),
 )

@@ -47,6 +47,11 @@ def read_protocol(text: str) -> str | None:
     return PROTOCOLS[spelt]
 
 
+def read_only_protocol(text: str) -> str | None:
+    """Return the protocol to filter by; missing is no filter (spec api-v3.md, section 3.2)."""
+    return read_protocol(text) if text else None
+
+
 ACCOUNT = Parameter(
     "acc", "path", str, "Billing account name", {"type": "string", "pattern": "^[0-9]+-[0-9]+$"}
 )
@@ -72,5 +77,13 @@ PROTOCOL = Parameter(
     read_protocol,
     "Protocol of the devices, in any published spelling; `all` for every one of them",
     {"type": "string", "default": "LWM2M"},
+    (errors.INVALID_PROTOCOL,),
+)
+ONLY_PROTOCOL = Parameter(
+    "protocol",
+    "query",
+    read_only_protocol,
+    "Look only among devices of this protocol, in any published spelling; missing or `all` for every one",
+    {"type": "string"},
     (errors.INVALID_PROTOCOL,),
 )

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, make_url
@@ -21,6 +22,12 @@ GROUP_ITEMS = 2_000  # keeps one commit, and so every answer that waits for it, 
 
 class DatabaseError(Exception):
     """The database can't be used as asked; the message says what to do."""
+
+
+def embedded_url(data: Path) -> str:
+    """Return the URL of the embedded database in a data directory, which is made when missing."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return f"sqlite:///{data.resolve() / 'overair.db'}"
 
 
 def engine_for(url: str) -> Engine:

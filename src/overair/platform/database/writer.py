@@ -71,22 +71,32 @@ class GroupWriter:
         self._in_flight = 0
         if self._waiting:
             self._send_group()
-        else:
-            self._idle.set()
         for done, result in deliveries:
-            done(result)
+            try:
+                done(result)
+            except Exception as error:  # noqa: BLE001 - one caller's fault must not leave the others waiting
+                self._loop.call_exception_handler(
+                    {"message": f"callback {done!r} of a committed item failed", "exception": error}
+                )
+        if not self.backlog:  # only now: a callback may have submitted more
+            self._idle.set()
 
     # The rest runs on the writer's thread.
 
     def _run(self) -> None:
-        connection = self._engine.connect()
+        connection: Connection | None = None
         try:
             while (group := self._groups.get()) is not None:
-                deliveries = _write(connection, group)
+                try:
+                    connection = connection or self._engine.connect()
+                    deliveries = _write(connection, group)
+                except Exception as error:  # noqa: BLE001 - no connection: each caller is told
+                    deliveries = [(done, error) for _, _, done in group]
                 with contextlib.suppress(RuntimeError):  # the loop was closed without waiting for us
                     self._loop.call_soon_threadsafe(self._committed, deliveries)
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
 
 def _write(connection: Connection, group: list[_Entry]) -> list[_Delivery]:
@@ -100,6 +110,8 @@ def _write(connection: Connection, group: list[_Entry]) -> list[_Delivery]:
                 results = _handle(connection, handler, [item for _, item, _ in entries])
                 deliveries += zip([done for _, _, done in entries], results, strict=True)
     except Exception as error:  # noqa: BLE001 - whatever kept the group from being committed, each caller is told
+        # A commit that failed leaves SQLite inside the transaction: go on with a new connection.
+        connection.invalidate()
         return [(done, error) for _, _, done in group]
     return deliveries
 

@@ -1,0 +1,1 @@
+"""Inventory: what is known of each device, who it belongs to, and when it was last heard."""

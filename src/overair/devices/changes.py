@@ -1,0 +1,125 @@
+"""The changes that the use cases make to a device: each a value with the IMEI and a pure ``apply``."""
+
+import msgspec
+
+from overair.devices import rules
+from overair.devices.model import (
+    Device,
+    FirmwareReading,
+    ForeignDevice,
+    Outcome,
+    Provisioning,
+    Registration,
+    Report,
+    UnknownDevice,
+    imei_text,
+)
+
+
+class Register(msgspec.Struct, frozen=True, gc=False):
+    """An LwM2M Register; ``registration.account_id`` is 0 until the device is found."""
+
+    registration: Registration
+    attributes: tuple[tuple[str, str], ...]
+    msisdn: str | None = None
+    sms: str | None = None
+    enrol_account_id: int | None = None
+    """The account that takes in unknown devices; None refuses them."""
+
+    @property
+    def imei(self) -> int:
+        return self.registration.imei
+
+    def apply(self, device: Device | None) -> Outcome:
+        now_ms = self.registration.registered_ms
+        if device is None:
+            device = self._enrolled(now_ms)
+        after, _ = rules.contacted(device, "LWM2M", self.attributes, now_ms)
+        number, source = rules.source_of_mdn(self.msisdn, self.sms)
+        events: tuple[str, ...] = ()
+        if number:
+            said = Report("LWM2M", mdn=number, mdn_source=source, refreshed=False)
+            after, events = rules.reported(after, said, now_ms)
+        placed = msgspec.structs.replace(self.registration, account_id=device.account_id)
+        return Outcome(after, placed, events, result=after)
+
+    def _enrolled(self, now_ms: int) -> Device:
+        if self.enrol_account_id is None:
+            raise UnknownDevice(f"device {imei_text(self.imei)} is not known to any account")
+        return rules.created(Provisioning(self.imei), self.enrol_account_id, now_ms)
+
+
+class Move(msgspec.Struct, frozen=True, gc=False):
+    """An Update that changed what the registration says: address, lifetime, object list …"""
+
+    registration: Registration
+    sms: str | None = None
+
+    @property
+    def imei(self) -> int:
+        return self.registration.imei
+
+    def apply(self, device: Device | None) -> Outcome:
+        if device is None:
+            raise UnknownDevice(f"device {imei_text(self.imei)} is not known to any account")
+        if self.sms is None:
+            return Outcome(None, self.registration, result=device)
+        said = Report("LWM2M", mdn=self.sms, mdn_source="sms", refreshed=False)
+        after, events = rules.reported(device, said, self.registration.updated_ms)
+        return Outcome(after, self.registration, events, result=after)
+
+
+class TakeReport(msgspec.Struct, frozen=True):
+    """A device said something of itself."""
+
+    imei: int
+    report: Report
+    now_ms: int
+
+    def apply(self, device: Device | None) -> Outcome:
+        if device is None:
+            raise UnknownDevice(f"device {imei_text(self.imei)} is not known to any account")
+        after, events = rules.reported(device, self.report, self.now_ms)
+        return Outcome(after, events=events, result=after)
+
+
+class Provision(msgspec.Struct, frozen=True):
+    """An owner adds a device, or says something new of one."""
+
+    account_id: int
+    said: Provisioning
+    now_ms: int
+
+    @property
+    def imei(self) -> int:
+        return self.said.imei
+
+    def apply(self, device: Device | None) -> Outcome:
+        if device is None:
+            made = rules.created(self.said, self.account_id, self.now_ms)
+            return Outcome(made, result=made)
+        if device.account_id != self.account_id:
+            raise ForeignDevice(f"device {imei_text(self.imei)} belongs to another account")
+        after, events = rules.provisioned(device, self.said, self.now_ms)
+        return Outcome(after, events=events, result=after)
+
+
+class SynchroniseFirmware(msgspec.Struct, frozen=True):
+    """An owner asks for the firmware known; counts as a refresh (spec api-v3.md, section 4.2)."""
+
+    account_id: int
+    imei: int
+    now_ms: int
+
+    def apply(self, device: Device | None) -> Outcome:
+        if device is None or device.account_id != self.account_id:
+            return Outcome(result=FirmwareReading(imei_text(self.imei), found=False))
+        after = msgspec.structs.replace(device, refreshed_ms=self.now_ms)
+        known = device.firmware
+        reading = FirmwareReading(
+            imei_text(self.imei),
+            found=True,
+            firmware=known.value if known else "",
+            changed_ms=known.at_ms if known else None,
+        )
+        return Outcome(after, result=reading)

@@ -1,0 +1,169 @@
+"""Where devices and registrations are kept."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from overair.devices import sql
+from overair.devices.model import (
+    AddRefused,
+    Change,
+    Device,
+    DeviceError,
+    DevicePage,
+    Observed,
+    Operation,
+    Outcome,
+    Registration,
+    imei_text,
+)
+from overair.devices.render import with_last_connection
+from overair.platform.database import Database
+
+Done = Callable[[Any], None]
+
+
+class DeviceStore(Protocol):
+    """What the service needs of a store; the in-memory twin has the same contract tests."""
+
+    def submit(self, change: Change, done: Done) -> None:
+        """Apply *change* to its device in the next group; *done* gets its :class:`Outcome` or the error."""
+        ...
+
+    async def apply(self, changes: Sequence[Change], *, atomic: bool = False) -> list[Outcome | DeviceError]:
+        """Apply changes in one transaction. With *atomic*, one refusal undoes all: :class:`AddRefused`."""
+        ...
+
+    def touch(self, imei: int, updated_ms: int, done: Done) -> None:
+        """Move the time from which a registration's lifetime counts; *done* gets None or the error."""
+        ...
+
+    def end_registration(self, imei: int, location: str, done: Done) -> None:
+        """Forget where the device is, unless it registered again; what is known of its last uplink stays."""
+        ...
+
+    async def heard(self, uplinks: Sequence[tuple[int, int]]) -> None:
+        """Store the last uplink of registered devices: (imei, time in ms)."""
+        ...
+
+    async def get(self, imei: int) -> Device | None: ...
+
+    async def page(self, account_id: int, protocol: str | None, after: int, count: int) -> DevicePage: ...
+
+    async def records(
+        self, account_id: int, imeis: Sequence[int], protocol: str | None = None
+    ) -> dict[int, bytes]:
+        """Return the encoded records, as owners see them, of those that the account has.
+
+        With a *protocol*, only of those that have it.
+        """
+        ...
+
+    async def registrations(self) -> list[Registration]: ...
+
+    async def observe(self, observed: Observed) -> None:
+        """Keep an observation, in the place of an older one of the same path."""
+        ...
+
+    async def observations(self) -> list[Observed]:
+        """Return the observations of registrations that are still the same."""
+        ...
+
+    async def add_operation(self, operation: Operation) -> None: ...
+
+    async def open_operations(self) -> list[Operation]: ...
+
+    async def end_operation(self, operation_id: str, outcome: str, now_ms: int) -> None: ...
+
+
+class SqlDeviceStore:
+    """Devices in SQL; every write goes through the database's group commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def submit(self, change: Change, done: Done) -> None:
+        self._database.submit(sql.write_group, change, done)
+
+    async def apply(self, changes: Sequence[Change], *, atomic: bool = False) -> list[Outcome | DeviceError]:
+        return await self._database.write(lambda connection: _apply(connection, changes, atomic=atomic))
+
+    def touch(self, imei: int, updated_ms: int, done: Done) -> None:
+        self._database.submit(sql.write_group, sql.Touch(imei, updated_ms), done)
+
+    def end_registration(self, imei: int, location: str, done: Done) -> None:
+        self._database.submit(sql.write_group, sql.End(imei, location), done)
+
+    async def heard(self, uplinks: Sequence[tuple[int, int]]) -> None:
+        await self._database.write(lambda connection: sql.store_uplinks(connection, uplinks))
+
+    async def get(self, imei: int) -> Device | None:
+        return await self._database.read(lambda connection: sql.load_state(connection, imei))
+
+    async def page(self, account_id: int, protocol: str | None, after: int, count: int) -> DevicePage:
+        rows = await self._database.read(
+            lambda connection: sql.page_rows(connection, account_id, protocol, after, count + 1)
+        )
+        shown = rows[:count]
+        last = imei_text(shown[-1][0]) if shown else None
+        return DevicePage([row[1] for row in shown], last, more=len(rows) > count)
+
+    async def records(
+        self, account_id: int, imeis: Sequence[int], protocol: str | None = None
+    ) -> dict[int, bytes]:
+        if not imeis:
+            return {}
+        rows = await self._database.read(lambda connection: sql.record_rows(connection, account_id, imeis))
+        return {
+            imei: with_last_connection(document, uplink_ms) if shown else document
+            for imei, spoken, document, shown, uplink_ms in rows
+            if protocol in (None, spoken)
+        }
+
+    async def registrations(self) -> list[Registration]:
+        columns = [sql.registrations.c[name] for name in Registration.__struct_fields__]
+        rows = await self._database.read(lambda connection: connection.execute(select(*columns)).all())
+        return [Registration(*row) for row in rows]
+
+    async def observe(self, observed: Observed) -> None:
+        await self._database.write(lambda connection: sql.store_observations(connection, [observed]))
+
+    async def observations(self) -> list[Observed]:
+        rows = await self._database.read(lambda connection: connection.execute(sql.live_observations()).all())
+        return [Observed(*row) for row in rows]
+
+    async def add_operation(self, operation: Operation) -> None:
+        row = msgspec.structs.asdict(operation)
+        await self._database.write(lambda connection: connection.execute(insert(sql.operations).values(row)))
+
+    async def open_operations(self) -> list[Operation]:
+        columns = [sql.operations.c[name] for name in Operation.__struct_fields__]
+        query = (
+            select(*columns).where(sql.operations.c.ended_ms.is_(None)).order_by(sql.operations.c.created_ms)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [Operation(*row) for row in rows]
+
+    async def end_operation(self, operation_id: str, outcome: str, now_ms: int) -> None:
+        ended = (
+            update(sql.operations)
+            .where(sql.operations.c.id == operation_id)
+            .values(ended_ms=now_ms, outcome=outcome)
+        )
+        await self._database.write(lambda connection: connection.execute(ended))
+
+
+def _apply(connection: Connection, changes: Sequence[Change], *, atomic: bool) -> list[Outcome | DeviceError]:
+    outcomes = sql.apply_changes(connection, changes)
+    if atomic:
+        refuse_if_any_failed(outcomes)
+    return outcomes
+
+
+def refuse_if_any_failed(outcomes: Sequence[Outcome | DeviceError]) -> None:
+    """Raise :class:`AddRefused` with every refusal among *outcomes*."""
+    errors = [(place, str(o)) for place, o in enumerate(outcomes) if isinstance(o, DeviceError)]
+    if errors:
+        raise AddRefused(errors)
