@@ -9,6 +9,11 @@ from overair.records import V3AccountDevice, V3Device, V3SoftwareInfo, encode
 from overair.records.times import format_t1, format_t2
 
 
+def documents(device: Device) -> tuple[bytes, bytes]:
+    """Return both forms, encoded: the one of the look-up and the one of the list."""
+    return encode(record(device)), encode(listed(device))
+
+
 def record(device: Device) -> V3Device:
     """Return the look-up form (spec api-v3.md, section 3.2), without ``lastConnectionTime``."""
     return V3Device(

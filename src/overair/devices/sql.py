@@ -6,16 +6,17 @@ stand encoded in the device's row.
 
 Statements are compiled once and go to the driver (:class:`~overair.platform.database.Query`):
 registrations come by the ten thousand a second. Parameters are positional, in the order of the SQL:
-for an UPDATE the SET columns in the table's order, then the key.
+for an UPDATE the SET columns, then the key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Boolean,
     Column,
     Connection,
@@ -38,8 +39,7 @@ from sqlalchemy import (
 from overair.devices import render
 from overair.devices.model import Change, Device, DeviceError, Fact, Observed, Outcome, Registration
 from overair.devices.rules import gave_up_mdn, lost_mdn, monitored
-from overair.platform.database import Query, metadata
-from overair.records import encode
+from overair.platform.database import Query, metadata, upsert
 
 devices = Table(
     "devices",
@@ -101,16 +101,14 @@ operations = Table(
 )
 
 
+# How many IMEIs one statement names; SQLite takes 32 766 parameters.
+IN_LIST_MAX = 1024
+
 _STATE = Query(select(devices.c.state).where(devices.c.imei == bindparam("imei")))
 _INSERT_DEVICE = Query(insert(devices))
-_UPDATE_DEVICE = Query(
-    update(devices)
-    .where(devices.c.imei == bindparam("key"))
-    .values({c.name: bindparam(c.name) for c in devices.c if c.name not in ("imei", "last_uplink_ms")})
-)
 _DELETE_REGISTRATION = Query(delete(registrations).where(registrations.c.imei == bindparam("imei")))
 _LOCATION = Query(select(registrations.c.location).where(registrations.c.imei == bindparam("imei")))
-_INSERT_REGISTRATION = Query(insert(registrations))
+_PUT_REGISTRATION = Query(upsert(registrations))
 _TOUCH = Query(
     update(registrations)
     .where(registrations.c.imei == bindparam("key"))
@@ -192,6 +190,7 @@ class _Group:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._known: dict[int, Device | None] = {}
+        self._stored: dict[int, Device] = {}
         self._new: dict[int, Device] = {}
         self._changed: dict[int, Device] = {}
         self._holders: dict[tuple[int, str], set[int]] = {}
@@ -215,7 +214,7 @@ class _Group:
         except DeviceError as refused:
             return refused
         after = outcome.device
-        if after is not None and after != before:
+        if after is not None and after is not before and after != before:
             self._put(after)
             if after.mdn is not None and (before is None or before.mdn != after.mdn):
                 self._take_mdn(after)
@@ -244,22 +243,43 @@ class _Group:
         """Write all that changed."""
         connection = self._connection
         _INSERT_DEVICE.many(connection, [_device_row(device) for device in self._new.values()])
-        _UPDATE_DEVICE.many(connection, [(*_values(d), d.imei) for d in self._changed.values()])
-        _DELETE_REGISTRATION.many(connection, [(imei,) for imei in self._registrations])
-        _INSERT_REGISTRATION.many(connection, [_registration_row(r) for r in self._registrations.values()])
-        _TOUCH.many(connection, [(time_ms, time_ms, imei) for imei, time_ms in self._touched.items()])
+        self._update_devices()
+        # In the order of the table: neighbours share a page, and a page is written once.
+        placed = [_registration_row(self._registrations[imei]) for imei in sorted(self._registrations)]
+        _PUT_REGISTRATION.many(connection, placed)
+        _TOUCH.many(connection, [(time_ms, time_ms, imei) for imei, time_ms in sorted(self._touched.items())])
         ended = [(imei,) for imei in self._ended]
         _KEEP_UPLINK.many(connection, ended)  # moves to the device's own row
         _DELETE_REGISTRATION.many(connection, ended)
 
+    def _update_devices(self) -> None:
+        """Update changed devices; an index is touched only where its column changed."""
+        by_columns: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        for imei in sorted(self._changed):
+            device, before = self._changed[imei], self._stored[imei]
+            keys, old = _key_values(device), _key_values(before)
+            names = tuple([name for name, value in keys.items() if old[name] != value])
+            row = (*[keys[name] for name in names], *_documents(device), imei)
+            by_columns.setdefault(names, []).append(row)
+        for names, rows in by_columns.items():
+            _update_device(names).many(self._connection, rows)
+
+    def preload(self, imeis: Sequence[int]) -> None:
+        """Read devices in one go; what is not there is known not to be."""
+        wanted = [imei for imei in dict.fromkeys(imeis) if imei not in self._known]
+        for start in range(0, len(wanted), IN_LIST_MAX):
+            part = wanted[start : start + IN_LIST_MAX]
+            self._known.update(dict.fromkeys(part))
+            for imei, state in _in_list(_states, part).rows(self._connection, _padded(part)):
+                self._known[imei] = self._stored[imei] = decode_state(state)
+
     def _load(self, imei: int) -> Device | None:
         if imei not in self._known:
-            rows = _STATE.rows(self._connection, (imei,))
-            self._known[imei] = decode_state(rows[0][0]) if rows else None
+            self.preload([imei])
         return self._known[imei]
 
     def _put(self, device: Device) -> None:
-        is_new = device.imei in self._new or self._known[device.imei] is None
+        is_new = device.imei not in self._stored
         counted = msgspec.structs.replace(device, version=device.version + 1)
         self._known[device.imei] = counted
         (self._new if is_new else self._changed)[device.imei] = counted
@@ -284,6 +304,7 @@ class _Group:
 def apply_changes(connection: Connection, changes: Sequence[Change]) -> list[Outcome | DeviceError]:
     """Apply changes in order, each seeing what the ones before it made of its device."""
     group = _Group(connection)
+    group.preload([change.imei for change in changes])
     outcomes = [group.apply(change) for change in changes]
     group.store()
     return outcomes
@@ -294,6 +315,7 @@ def write_group(
 ) -> list[Outcome | DeviceError | None]:
     """Apply what doors submitted. One handler for all kinds, since between handlers no order is kept."""
     group = _Group(connection)
+    group.preload([item.imei for item in items if not isinstance(item, Touch | End)])
     outcomes = [group.write(item) for item in items]
     group.store()
     return outcomes
@@ -331,22 +353,47 @@ def page_rows(
 
 def record_rows(connection: Connection, account_id: int, imeis: Sequence[int]) -> list[tuple[Any, ...]]:
     """Return rows (imei, protocol, record document, monitored, last uplink) of those that the account has."""
-    padded = 1 << (len(imeis) - 1).bit_length()
-    # A statement for each power of two, the list filled up with its last IMEI: few statements to compile.
-    return _records_query(padded).rows(connection, (account_id, *imeis, *[imeis[-1]] * (padded - len(imeis))))
+    found: list[tuple[Any, ...]] = []
+    for start in range(0, len(imeis), IN_LIST_MAX):
+        part = imeis[start : start + IN_LIST_MAX]
+        found += _in_list(_records, part).rows(connection, (account_id, *_padded(part)))
+    return found
 
 
-@lru_cache(maxsize=32)
-def _records_query(count: int) -> Query:
+def _in_list(query: Callable[[int], Query], imeis: Sequence[int]) -> Query:
+    """Return the statement for so many IMEIs: one for each power of two, so few are ever compiled."""
+    return query(_power_of_two(len(imeis)))
+
+
+def _padded(imeis: Sequence[int]) -> tuple[int, ...]:
+    """Return the IMEIs, the last one repeated until their number is a power of two."""
+    return (*imeis, *[imeis[-1]] * (_power_of_two(len(imeis)) - len(imeis)))
+
+
+def _power_of_two(count: int) -> int:
+    return 1 << (count - 1).bit_length()
+
+
+@lru_cache(maxsize=16)
+def _states(count: int) -> Query:
+    return Query(select(devices.c.imei, devices.c.state).where(devices.c.imei.in_(_places(count))))
+
+
+@lru_cache(maxsize=16)
+def _records(count: int) -> Query:
     uplink = func.coalesce(registrations.c.last_uplink_ms, devices.c.last_uplink_ms)
     return Query(
         select(devices.c.imei, devices.c.protocol, devices.c.record, devices.c.monitored, uplink)
         .select_from(devices.outerjoin(registrations, registrations.c.imei == devices.c.imei))
         .where(
             devices.c.account_id == bindparam("account"),
-            devices.c.imei.in_([bindparam(f"imei{index}", type_=BigInteger) for index in range(count)]),
+            devices.c.imei.in_(_places(count)),
         )
     )
+
+
+def _places(count: int) -> list[BindParameter[int]]:
+    return [bindparam(f"imei{index}", type_=BigInteger) for index in range(count)]
 
 
 def load_state(connection: Connection, imei: int) -> Device | None:
@@ -354,23 +401,34 @@ def load_state(connection: Connection, imei: int) -> Device | None:
     return decode_state(rows[0][0]) if rows else None
 
 
-def _values(device: Device) -> tuple[Any, ...]:
-    """Return the columns of :data:`devices` from ``account_id`` on, without ``last_uplink_ms``."""
-    return (
-        device.account_id,
-        device.protocol,
-        device.mdn.value if device.mdn else None,
-        monitored(device),
-        device.version,
-        encode(render.record(device)),
-        encode(render.listed(device)),
-        _encode_state(device),
-    )
+@lru_cache(maxsize=16)
+def _update_device(keys: tuple[str, ...]) -> Query:
+    """Return the UPDATE of the documents and of those key columns; parameters: keys, documents, IMEI."""
+    names = (*keys, *_DOCUMENTS)
+    changed: list[tuple[Any, Any]] = [(devices.c[name], bindparam(name)) for name in names]
+    return Query(update(devices).where(devices.c.imei == bindparam("key")).ordered_values(*changed))
+
+
+_DOCUMENTS = ("version", "record", "listed", "state")
+
+
+def _key_values(device: Device) -> dict[str, Any]:
+    """Return the columns of :data:`devices` that are searched by."""
+    return {
+        "account_id": device.account_id,
+        "protocol": device.protocol,
+        "mdn": device.mdn.value if device.mdn else None,
+        "monitored": monitored(device),
+    }
+
+
+def _documents(device: Device) -> tuple[Any, ...]:
+    record, listed = render.documents(device)
+    return device.version, record, listed, _encode_state(device)
 
 
 def _device_row(device: Device) -> tuple[Any, ...]:
-    values = _values(device)
-    return (device.imei, *values[:4], None, *values[4:])
+    return (device.imei, *_key_values(device).values(), None, *_documents(device))
 
 
 def _registration_row(registration: Registration) -> tuple[Any, ...]:

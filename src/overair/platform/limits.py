@@ -34,7 +34,6 @@ class Limits:
 
     # LwM2M.
     registrations: int = 2_000_000  # 1.5 kB each: 3 GB
-    write_backlog: int = 4_000  # items not committed; beyond it datagrams wait in the socket's buffer
     refreshes_at_once: int = 512  # devices whose inventory is read at the same time
     awake_seconds: float = (
         93.0  # MAX_TRANSMIT_WAIT of RFC 7252: how long after a message a queue-mode device listens

@@ -3,7 +3,7 @@
 SQL is SQLAlchemy Core; what only SQLite speaks stays in :mod:`overair.platform.database.sqlite`.
 """
 
-from overair.platform.database.database import Database, DatabaseError, Query, embedded_url
+from overair.platform.database.database import Database, DatabaseError, Query, embedded_url, upsert
 from overair.platform.database.migrate import SchemaError, check_schema, upgrade
 from overair.platform.database.schema import metadata
 
@@ -16,4 +16,5 @@ __all__ = [
     "embedded_url",
     "metadata",
     "upgrade",
+    "upsert",
 ]

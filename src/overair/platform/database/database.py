@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, make_url
+from sqlalchemy import Connection, Engine, Executable, Table, TextClause, make_url, text
 from sqlalchemy.sql import ClauseElement
 
 from overair.platform.database.sqlite import sqlite_engine
@@ -17,7 +17,7 @@ from overair.platform.database.writer import Done, GroupWriter, Handler
 T = TypeVar("T")
 
 READERS = 2  # more only fight for the interpreter lock
-GROUP_ITEMS = 2_000  # keeps one commit, and so every answer that waits for it, within tens of milliseconds
+GROUP_ITEMS = 512  # keeps one commit, and so every answer that waits for it, within tens of milliseconds
 
 
 class DatabaseError(Exception):
@@ -75,6 +75,15 @@ class Database:
     def submit(self, handler: Handler, item: Any, done: Done) -> None:
         """Have *handler* write *item* together with others; see :mod:`overair.platform.database.writer`."""
         self._open_writer.submit(handler, item, done)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a group is being written; see :attr:`GroupWriter.busy`."""
+        return self._open_writer.busy
+
+    def on_idle(self, listener: Callable[[], None]) -> None:
+        """Call *listener* when that is over."""
+        self._open_writer.on_idle(listener)
 
     @property
     def backlog(self) -> int:
@@ -150,3 +159,18 @@ class Query:
             cursor = connection.connection.cursor()
             cursor.executemany(self.sql(connection), rows)
             cursor.close()
+
+
+def upsert(table: Table) -> TextClause:
+    """Return the statement that inserts a row, or replaces the one with the same primary key.
+
+    ``ON CONFLICT`` is the same in SQLite and PostgreSQL, but not in SQLAlchemy's Core.
+    """
+    names = [column.name for column in table.columns]
+    keys = [column.name for column in table.primary_key]
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    places = ", ".join(f":{name}" for name in names)
+    return text(
+        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places}) "  # noqa: S608 - our own names
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+    )

@@ -37,6 +37,9 @@ class GroupWriter:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Entry] = []
         self._in_flight = 0
+        self._seen = 0
+        self._closing = False
+        self._idle_listeners: list[Callable[[], None]] = []
         self._groups: SimpleQueue[list[_Entry] | None] = SimpleQueue()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -44,17 +47,29 @@ class GroupWriter:
         self._thread.start()
 
     @property
+    def busy(self) -> bool:
+        """Whether a group is being written. Doors leave their sockets alone meanwhile.
+
+        They could go on reading, but then two threads fight for the interpreter lock, which the writer lets
+        go at every row: a system call takes five times as long, and nothing is won.
+        """
+        return self._in_flight > 0
+
+    @property
     def backlog(self) -> int:
-        """Items that are not committed yet. Doors stop reading their sockets when it grows too long."""
+        """Items that are not committed yet."""
         return len(self._waiting) + self._in_flight
+
+    def on_idle(self, listener: Callable[[], None]) -> None:
+        """Call *listener* each time a group is committed, before the next one is closed."""
+        self._idle_listeners.append(listener)
 
     def submit(self, handler: Handler, item: Any, done: Done) -> None:
         """Have *item* written by *handler* in the next group, then call *done*."""
-        if not self._waiting and not self._in_flight:
-            self._idle.clear()
-            # Not at once: what the loop still has in hand in this turn joins the group.
-            self._loop.call_soon(self._send_group)
         self._waiting.append((handler, item, done))
+        if not self._closing:
+            self._idle.clear()
+            self._begin_group()
 
     async def close(self) -> None:
         """Write what was submitted, then end the thread."""
@@ -62,15 +77,28 @@ class GroupWriter:
         self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
 
+    def _begin_group(self) -> None:
+        if not self.busy:
+            self._closing = True
+            self._seen = 0
+            self._loop.call_soon(self._close_group)
+
+    def _close_group(self) -> None:
+        """Send the group once a turn of the loop has brought nothing more, or it is full."""
+        if self._seen < len(self._waiting) < self._group_items:
+            self._seen = len(self._waiting)
+            self._loop.call_soon(self._close_group)
+        else:
+            self._send_group()
+
     def _send_group(self) -> None:
+        self._closing = False
         group, self._waiting = self._waiting[: self._group_items], self._waiting[self._group_items :]
         self._in_flight = len(group)
         self._groups.put(group)
 
     def _committed(self, deliveries: list[_Delivery]) -> None:
         self._in_flight = 0
-        if self._waiting:
-            self._send_group()
         for done, result in deliveries:
             try:
                 done(result)
@@ -78,8 +106,12 @@ class GroupWriter:
                 self._loop.call_exception_handler(
                     {"message": f"callback {done!r} of a committed item failed", "exception": error}
                 )
-        if not self.backlog:  # only now: a callback may have submitted more
+        for listener in self._idle_listeners:
+            listener()
+        if not self._waiting:
             self._idle.set()
+        elif not self._closing:
+            self._begin_group()
 
     # The rest runs on the writer's thread.
 

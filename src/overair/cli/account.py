@@ -1,0 +1,72 @@
+"""``overair account``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from overair.cli.common import (
+    asynchronous,
+    data_options,
+    json_option,
+    open_services,
+    print_fields,
+    print_json,
+    print_table,
+)
+
+
+@click.group()
+def command() -> None:
+    """Accounts own devices, API keys and users."""
+
+
+@command.command()
+@click.argument("name")
+@click.option("--licenses", type=click.IntRange(min=0), default=0, show_default=True, help="Licences bought.")
+@click.option(
+    "--subscription",
+    default="event",
+    show_default=True,
+    metavar="mrc|event|mrc,event",
+    help="How upgrades are paid for: by licence and month, or by upgrade.",
+)
+@json_option
+@data_options
+@asynchronous
+async def add(
+    name: str, licenses: int, subscription: str, as_json: bool, data: Path, database_url: str | None
+) -> None:
+    """Add the account NAME, digits and a hyphen as in 0742000123-00001."""
+    async with open_services(data, database_url) as services:
+        account = await services.accounts.add_account(name, licenses, subscription.split(","))
+    fields = _fields(account)
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
+
+
+@command.command(name="list")
+@json_option
+@data_options
+@asynchronous
+async def list_(as_json: bool, data: Path, database_url: str | None) -> None:
+    """List all accounts."""
+    async with open_services(data, database_url) as services:
+        accounts = [_fields(account) for account in await services.accounts.list_accounts()]
+    if as_json:
+        print_json(accounts)
+    else:
+        print_table(
+            ["ACCOUNT", "LICENCES", "SUBSCRIPTION", "ACTIVE"], [list(row.values()) for row in accounts]
+        )
+
+
+def _fields(account: Any) -> dict[str, object]:
+    return {
+        "accountName": account.name,
+        "licenseCount": account.licenses,
+        "subscription": ",".join(account.subscriptions),
+        "active": account.active,
+    }

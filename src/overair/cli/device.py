@@ -1,0 +1,202 @@
+"""``overair device``."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from overair.cli.common import (
+    Services,
+    asynchronous,
+    data_options,
+    json_option,
+    open_services,
+    print_fields,
+    print_json,
+    print_table,
+)
+from overair.cli.device_file import read_devices
+from overair.devices.model import AddRefused, DeviceError, Provisioning, imei_number
+
+HEADINGS = ("DEVICE", "MAKE", "MODEL", "FIRMWARE", "PROTOCOL", "MDN", "FOTA")
+COLUMNS = ("deviceId", "make", "model", "firmware", "protocol", "mdn", "fotaEligible")
+PROTOCOLS = {"lwm2m": "LWM2M", "http": "HTTP", "omadm": "OMADM", "none": "NONE"}
+
+
+@click.group()
+def command() -> None:
+    """Devices, by their IMEI."""
+
+
+@command.command()
+@click.argument("imei")
+@click.option("--account", required=True, metavar="NAME", help="Whose device.")
+@click.option("--mdn", help="Phone number; what the device says of it later does not replace it.")
+@click.option("--make", help="Maker, until the device reports its own.")
+@click.option("--model", help="Model, until the device reports its own.")
+@click.option("--firmware", help="Firmware version, until the device reports its own.")
+@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="A hint until the first contact.")
+@json_option
+@data_options
+@asynchronous
+async def add(
+    imei: str,
+    account: str,
+    mdn: str | None,
+    make: str | None,
+    model: str | None,
+    firmware: str | None,
+    protocol: str | None,
+    as_json: bool,
+    data: Path,
+    database_url: str | None,
+) -> None:
+    """Add the device IMEI to an account, or say something new of it."""
+    said = Provisioning(
+        imei_number(imei),
+        mdn=mdn,
+        make=make,
+        model=model,
+        firmware=firmware,
+        protocol=PROTOCOLS[protocol] if protocol else None,  # type: ignore[arg-type]
+    )
+    async with open_services(data, database_url) as services:
+        account_id = (await services.accounts.account(account)).id
+        try:
+            await services.devices.add(account_id, [said])
+        except AddRefused as refused:
+            raise DeviceError(refused.errors[0][1]) from refused
+        await _print_device(services, account_id, imei, as_json=as_json)
+
+
+@command.command(name="import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--account", required=True, metavar="NAME", help="Whose devices.")
+@json_option
+@data_options
+@asynchronous
+async def import_(file: Path, account: str, as_json: bool, data: Path, database_url: str | None) -> None:
+    """Add the devices of a CSV FILE: all of them, or none and a line for each row that is wrong.
+
+    The first line names the columns: imei, and any of mdn, make, model, firmware, protocol.
+    """
+    with _progress(file) as advance:
+        rows, errors = read_devices(file, advance)
+    async with open_services(data, database_url) as services:
+        account_id = (await services.accounts.account(account)).id
+        if not errors:
+            try:
+                await services.devices.add(account_id, [row.said for row in rows])
+            except AddRefused as refused:
+                errors = [(rows[place].line, reason) for place, reason in refused.errors]
+    if as_json:
+        print_json(
+            {
+                "imported": 0 if errors else len(rows),
+                "errors": [{"line": line, "reason": reason} for line, reason in errors],
+            }
+        )
+    for line, reason in errors:
+        click.echo(f"{file}:{line}: {reason}", err=True)
+    if errors:
+        raise click.ClickException(f"{len(errors)} rows are wrong; nothing was imported")
+    if not as_json:
+        click.echo(f"{len(rows)} devices imported")
+
+
+@command.command(name="list")
+@click.option("--account", required=True, metavar="NAME", help="Whose devices.")
+@json_option
+@data_options
+@asynchronous
+async def list_(account: str, as_json: bool, data: Path, database_url: str | None) -> None:
+    """List the devices of an account, by IMEI."""
+    async with open_services(data, database_url) as services:
+        account_id = (await services.accounts.account(account)).id
+        devices = await _all(services, account_id)
+    if as_json:
+        print_json(devices)
+    else:
+        print_table(HEADINGS, map(_row, devices))
+
+
+@command.command()
+@click.argument("imei")
+@click.option("--account", required=True, metavar="NAME", help="Whose device.")
+@json_option
+@data_options
+@asynchronous
+async def show(imei: str, account: str, as_json: bool, data: Path, database_url: str | None) -> None:
+    """Show the record of the device IMEI."""
+    async with open_services(data, database_url) as services:
+        account_id = (await services.accounts.account(account)).id
+        await _print_device(services, account_id, imei, as_json=as_json)
+
+
+@command.command()
+@click.option("--account", required=True, metavar="NAME", help="Whose devices.")
+@click.option("--every", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds.")
+@data_options
+@asynchronous
+async def watch(account: str, every: float, data: Path, database_url: str | None) -> None:
+    """Show the devices of an account as they change, until Ctrl-C."""
+    from rich.live import Live
+
+    from overair.cli.tables import device_table
+
+    async with open_services(data, database_url) as services:
+        account_id = (await services.accounts.account(account)).id
+        with (
+            Live(device_table(await _all(services, account_id))) as live,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            while True:
+                await asyncio.sleep(every)
+                live.update(device_table(await _all(services, account_id)))
+
+
+async def _all(services: Services, account_id: int) -> list[dict[str, Any]]:
+    devices: list[dict[str, Any]] = []
+    after: str | None = None
+    while True:
+        page = await services.devices.page(account_id, None, after)
+        devices += map(msgspec.json.decode, page.documents)
+        if not page.more:
+            return devices
+        after = page.last
+
+
+async def _print_device(services: Services, account_id: int, imei: str, *, as_json: bool) -> None:
+    record = msgspec.json.decode(await services.devices.show(account_id, imei))
+    if as_json:
+        print_json(record)
+    else:
+        print_fields({name: _shown(value) for name, value in record.items()})
+
+
+def _row(device: dict[str, Any]) -> list[str]:
+    return [_shown(device[name]) or "-" for name in COLUMNS]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(f"{entry['name']} {entry['version']}" for entry in value) or "-"
+    return str(value)
+
+
+@contextlib.contextmanager
+def _progress(file: Path) -> Iterator[Any]:
+    """Show a bar on a terminal while a large file is read; yields ``advance(bytes)``."""
+    import sys
+
+    if not sys.stderr.isatty():
+        yield lambda _size: None
+        return
+    with click.progressbar(length=file.stat().st_size, label="Reading", file=sys.stderr) as bar:
+        yield bar.update

@@ -1,0 +1,66 @@
+"""``overair serve``."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+from overair.cli.common import Address, AddressType, asynchronous, data_options
+
+
+@click.command()
+@click.option(
+    "--http", type=AddressType(), default="127.0.0.1:8080", show_default=True, help="REST API and health."
+)
+@click.option(
+    "--coap", type=AddressType(), default="127.0.0.1:5683", show_default=True,
+    help="LwM2M without security.",
+)  # fmt: skip
+@click.option("--no-coap", is_flag=True, help="Don't open the door without security.")
+@click.option(
+    "--enroll",
+    type=click.Choice(["refuse", "open"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of devices that nobody has added.",
+)
+@click.option("--enroll-account", metavar="NAME", help="The account that takes them in, with --enroll open.")
+@click.option("--verbose", is_flag=True, help="Log what devices do wrong, too.")
+@data_options
+@asynchronous
+async def command(
+    http: Address,
+    coap: Address,
+    no_coap: bool,
+    enroll: str,
+    enroll_account: str | None,
+    verbose: bool,
+    data: Path,
+    database_url: str | None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C. Prints a line for each door when it is open."""
+    from overair.platform.logs import configure_logs
+    from overair.server import Server, Settings
+
+    if (enroll == "open") != (enroll_account is not None):
+        raise click.UsageError("--enroll open and --enroll-account NAME go together")
+    configure_logs(level=logging.INFO if verbose else logging.WARNING)
+    settings = Settings(data, database_url, http, None if no_coap else coap, enroll_account)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Server(settings) as server:
+        if server.http_address is not None:
+            click.echo(f"http  http://{_shown(server.http_address)}")
+        if server.coap_address is not None:
+            click.echo(f"coap  coap://{_shown(server.coap_address)}")
+        click.echo("ready")
+        await stop.wait()
+
+
+def _shown(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,216 @@
+"""``overair sim``: simulated devices over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import random
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from overair.cli.common import Address, AddressType, json_option, print_json
+
+if TYPE_CHECKING:
+    from overair.simulator import Fleet, Identity, Refusal, Standing
+
+CSV_COLUMNS = ("imei", "mdn", "make", "model", "firmware", "protocol")
+DEVICES_MAX = 50_000
+LIFETIME_SECONDS_MAX = 2**31 - 1
+IMEIS_SHOWN = 10
+REFRESH_SECONDS = 0.25
+
+# Beginning of what a server answers → what to do about it.
+HINTS = {
+    "4.03": "not known to the service: add it first or start the service with --enroll open",
+    "4.12": "the service does not speak this version of LwM2M",
+    "no answer": "is the service running, and is this its address?",
+}
+
+
+@click.group()
+def command() -> None:
+    """Simulated devices, by protocol."""
+
+
+@command.command()
+@click.option(
+    "--count", type=click.IntRange(1, DEVICES_MAX), default=10, show_default=True, help="How many devices."
+)
+@click.option(
+    "--server", type=AddressType(), default="127.0.0.1:5683", show_default=True, help="Where they register."
+)
+@click.option("--first-imei", metavar="IMEI", help="The first device; the others follow it.")
+@click.option(
+    "--per-second",
+    type=click.FloatRange(0.1, 100_000),
+    default=500.0,
+    show_default=True,
+    help="How many are switched on each second.",
+)
+@click.option(
+    "--lifetime",
+    type=click.IntRange(1, LIFETIME_SECONDS_MAX),
+    help="Seconds a registration lasts [default: as the model does it].",
+)
+@click.option("--queue-mode", is_flag=True, help="The devices sleep when nothing is said for a while.")
+@click.option("--duration", type=click.FloatRange(min=0.1), help="Stop after so many seconds.")
+@click.option("--imeis-only", is_flag=True, help="Print the devices for 'overair device import', and end.")
+@json_option
+def lwm2m(
+    count: int,
+    server: Address,
+    first_imei: str | None,
+    per_second: float,
+    lifetime: int | None,
+    queue_mode: bool,
+    duration: float | None,
+    imeis_only: bool,
+    as_json: bool,
+) -> None:
+    """Run LwM2M devices until Ctrl-C, or as long as you say. The same IMEI is always the same device.
+
+    Fails if a device was refused, or was never registered.
+    """
+    from overair.simulator import FIRST_IMEI, FleetError, IdentityError, identities
+
+    try:
+        devices = list(identities(count, first_imei=first_imei or FIRST_IMEI))
+    except IdentityError as wrong:
+        raise click.BadParameter(str(wrong), param_hint="--first-imei") from wrong
+    if imeis_only:
+        _print_devices(devices, as_json=as_json)
+        return
+    devices = [_adjusted(device, lifetime, queue_mode=queue_mode) for device in devices]
+    try:
+        asyncio.run(_run(devices, server, per_second, duration, as_json=as_json))
+    except FleetError as refused:
+        raise click.ClickException(str(refused)) from refused
+
+
+def _print_devices(devices: Sequence[Identity], *, as_json: bool) -> None:
+    rows = [(each.imei, each.mdn, each.profile.make, each.profile.model) for each in devices]
+    # The firmware is left to be read from the device: what an import says of it is only a guess.
+    full = [(*row, "", "lwm2m") for row in rows]
+    if as_json:
+        print_json([dict(zip(CSV_COLUMNS, row, strict=True)) for row in full])
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerows([CSV_COLUMNS, *full])
+
+
+def _adjusted(device: Identity, lifetime: int | None, *, queue_mode: bool) -> Identity:
+    profile = msgspec.structs.replace(
+        device.profile,
+        lifetime_seconds=lifetime or device.profile.lifetime_seconds,
+        queue_mode=queue_mode,
+    )
+    return msgspec.structs.replace(device, profile=profile)
+
+
+async def _run(
+    devices: Sequence[Identity], server: Address, per_second: float, duration: float | None, *, as_json: bool
+) -> None:
+    from overair.simulator import Fleet
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    fleet = Fleet(devices, server, random=random.SystemRandom(), per_second=per_second)
+    try:
+        await fleet.start()
+        await _watch(fleet, len(devices), stop, duration)
+        standing, refused, waiting = fleet.standing(), fleet.refusals(), fleet.waiting()
+    finally:
+        await fleet.stop(deregister=True)
+    _report(standing, refused, waiting, len(devices), as_json=as_json)
+    _judge(standing, refused, len(devices), server, port_closed=fleet.port_closed)
+
+
+async def _watch(fleet: Fleet, count: int, stop: asyncio.Event, duration: float | None) -> None:
+    """Wait for the end: Ctrl-C, the time, or that there is nobody left to wait for."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from overair.simulator import State
+
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    console = Console(stderr=True)
+    with Live(Text(""), console=console, auto_refresh=False, transient=True) as live:
+        while not stop.is_set():
+            standing = fleet.standing()
+            passed = loop.time() - begin
+            left = REFRESH_SECONDS if duration is None else duration - passed
+            if left <= 0 or standing.states.get(State.REFUSED, 0) == count:
+                return
+            if console.is_terminal:
+                live.update(Text(_line(standing, count, passed), no_wrap=True), refresh=True)
+            try:
+                async with asyncio.timeout(min(left, REFRESH_SECONDS)):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+
+def _line(standing: Standing, count: int, passed: float) -> str:
+    states = " · ".join(f"{number} {state}" for state, number in sorted(standing.states.items()))
+    tally = standing.tally
+    done = f"{tally.updates} updates · {tally.answered} requests answered"
+    return f"{count} devices: {states} · {done} · {passed:.0f} s"
+
+
+def _report(
+    standing: Standing, refused: Sequence[Refusal], waiting: Sequence[Refusal], count: int, *, as_json: bool
+) -> None:
+    tally = standing.tally
+    if as_json:
+        print_json(
+            {
+                "devices": count,
+                "registered": standing.registered_once,
+                "states": {str(state): number for state, number in sorted(standing.states.items())},
+                "updates": tally.updates,
+                "answered": tally.answered,
+                "notifications": tally.notifications,
+                "refused": [{"deviceId": each.imei, "reason": each.reason} for each in refused],
+                "waiting": [{"deviceId": each.imei, "reason": each.reason} for each in waiting],
+            }
+        )
+        return
+    click.echo(
+        f"{standing.registered_once} of {count} devices registered, {tally.updates} updates, "
+        f"{tally.answered} requests answered"
+    )
+    _print_reasons("refused", refused)
+    _print_reasons("waiting", waiting)
+
+
+def _print_reasons(what: str, devices: Iterable[Refusal]) -> None:
+    """Print each reason once, with the first devices that it concerns."""
+    imeis: dict[str, list[str]] = {}
+    for device in devices:
+        imeis.setdefault(device.reason, []).append(device.imei)
+    for reason, all_of_it in imeis.items():
+        hint = next((hint for start, hint in HINTS.items() if reason.startswith(start)), "")
+        more = f" and {len(all_of_it) - IMEIS_SHOWN} more" if len(all_of_it) > IMEIS_SHOWN else ""
+        click.echo(f"{len(all_of_it)} {what}: {reason}" + (f" ({hint})" if hint else ""), err=True)
+        click.echo(f"  {' '.join(all_of_it[:IMEIS_SHOWN])}{more}", err=True)
+
+
+def _judge(
+    standing: Standing, refused: Sequence[Refusal], count: int, server: Address, *, port_closed: bool
+) -> None:
+    missing = count - standing.registered_once
+    if missing and port_closed:
+        raise click.ClickException(f"nothing listens at {server[0]} port {server[1]} (UDP)")
+    if missing:
+        raise click.ClickException(f"{missing} of {count} devices did not register")
+    if refused:
+        raise click.ClickException(f"{len(refused)} of {count} devices were refused later")

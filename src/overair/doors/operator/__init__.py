@@ -1,0 +1,1 @@
+"""What an operator's own tools ask: health, readiness, metrics."""
