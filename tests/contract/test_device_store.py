@@ -13,10 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from overair.accounts.store import SqlAccountStore
-from overair.devices.changes import Move, Provision, Register, SynchroniseFirmware, TakeReport
+from overair.devices.changes import (
+    Move,
+    Provision,
+    Register,
+    Said,
+    SynchroniseFirmware,
+    TakeReport,
+    encode_said,
+)
 from overair.devices.memory import MemoryDeviceStore
 from overair.devices.model import (
     AddRefused,
+    Admitted,
     Change,
     Device,
     DeviceError,
@@ -72,13 +81,16 @@ def registration(imei: int, *, location: str = "abcd1234", at_ms: int = NOW) -> 
         binding="U",
         queue_mode=True,
         links=b"</3/0>,</5/0>",
+        said=b"",
         registered_ms=at_ms,
         updated_ms=at_ms,
     )
 
 
 def register(imei: int, *, sms: str | None = None, at_ms: int = NOW, location: str = "abcd1234") -> Register:
-    return Register(registration(imei, location=location, at_ms=at_ms), (), sms=sms, enrol_account_id=MINE)
+    said = encode_said(Said(sms=sms))
+    place = msgspec.structs.replace(registration(imei, location=location, at_ms=at_ms), said=said)
+    return Register(place, enrol_account_id=MINE)
 
 
 def add(imei: int, account_id: int = MINE, now_ms: int = NOW, **said: Any) -> Provision:
@@ -391,7 +403,7 @@ async def test_a_registration_is_kept_with_the_account_of_its_device(store: Devi
 
 
 async def test_a_stranger_is_refused_and_leaves_nothing(store: DeviceStore) -> None:
-    (refused,) = await group(store, Register(registration(A), ()))
+    (refused,) = await group(store, Register(registration(A)))
     assert isinstance(refused, UnknownDevice)
     assert await store.registrations() == []
     assert await store.get(A) is None
@@ -550,6 +562,106 @@ async def test_all_of_it_survives_a_restart(database_path: Path) -> None:
         assert await after.observations() == [observed(A)]
 
 
+# Admission: the registration at once, the record later.
+
+
+async def admit(store: DeviceStore, change: Register) -> Any:
+    return await submitted(lambda done: store.admit(change, done))
+
+
+def known_only(
+    imei: int, *, sms: str | None = None, location: str = "abcd1234", at_ms: int = NOW
+) -> Register:
+    return msgspec.structs.replace(
+        register(imei, sms=sms, location=location, at_ms=at_ms), enrol_account_id=None
+    )
+
+
+async def test_admission_stores_the_registration_and_the_record_follows(store: DeviceStore) -> None:
+    await store.apply([add(A)])
+    before = await device(store, A)
+    admitted = await admit(store, known_only(A, sms=MDN))
+    assert admitted == Admitted(
+        msgspec.structs.replace(known_only(A, sms=MDN).registration, account_id=MINE), None, settled=False
+    )
+    assert await store.registrations() == [admitted.registration]
+    assert await device(store, A) == before
+    assert await store.unsettled() == [A]
+    await store.settle([A, B])
+    after = await device(store, A)
+    assert (after.protocol, after.mdn and after.mdn.value) == ("LWM2M", MDN)
+    assert await store.unsettled() == []
+    assert await store.registrations() == [admitted.registration]
+    await store.settle([A])
+    assert await device(store, A) == after
+
+
+async def test_admission_of_the_same_again_leaves_nothing_to_settle(store: DeviceStore) -> None:
+    await store.apply([add(A)])
+    await admit(store, known_only(A))
+    assert (await admit(store, known_only(A, location="second00"))).settled is False
+    await store.settle([A])
+    assert (await admit(store, known_only(A, location="third000"))).settled is True
+    assert (await admit(store, known_only(A, sms=MDN))).settled is False
+
+
+async def test_admission_of_a_stranger(store: DeviceStore) -> None:
+    assert isinstance(await admit(store, known_only(A)), UnknownDevice)
+    assert await store.registrations() == []
+    admitted = await admit(store, register(A, sms=MDN))
+    assert (admitted.registration.account_id, admitted.settled) == (MINE, True)
+    assert (await device(store, A)).protocol == "LWM2M"
+
+
+async def test_what_a_registration_said_outlives_it(store: DeviceStore) -> None:
+    await store.apply([add(A)])
+    await admit(store, known_only(A, sms=MDN))
+    await end(store, A)
+    after = await device(store, A)
+    assert (after.protocol, after.mdn and after.mdn.value) == ("LWM2M", MDN)
+    assert await store.unsettled() == []
+
+
+async def test_an_update_does_not_settle_what_the_register_said(store: DeviceStore) -> None:
+    await store.apply([add(A)])
+    admitted = await admit(store, known_only(A, sms=MDN))
+    moved = msgspec.structs.replace(admitted.registration, port=1, updated_ms=NOW + 1)
+    await group(store, Move(moved))
+    assert await store.unsettled() == [A]
+    await store.settle([A])
+    assert await store.registrations() == [moved]
+    assert await store.unsettled() == []
+
+
+async def test_settling_leaves_the_last_uplink_alone(store: DeviceStore) -> None:
+    await store.apply([add(A), Put(A, {"licensed": True})])
+    await admit(store, known_only(A))
+    await touch(store, A, NOW + 5)
+    await store.settle([A])
+    assert (await record(store, A))["lastConnectionTime"] == "2026-01-01T00:00:00.005Z"
+
+
+async def test_settling_does_not_move_update_time_back(store: DeviceStore) -> None:
+    await store.apply([add(A)])
+    await admit(store, known_only(A))
+    await store.apply([TakeReport(A, Report("LWM2M", firmware="1"), NOW + 9)])
+    await store.settle([A])
+    assert (await device(store, A)).updated_ms == NOW + 9
+
+
+async def test_who_was_not_read_since_its_register(store: DeviceStore) -> None:
+    await store.apply([add(A), add(B)])
+    await admit(store, known_only(A))
+    await admit(store, known_only(B))
+    assert await store.not_inventoried(60_000) == {A, B}
+    await store.apply([TakeReport(A, Report("LWM2M", inventory=True), NOW + 9)])
+    assert await store.not_inventoried(60_000) == {B}
+    assert (await admit(store, known_only(A, at_ms=NOW + 60_008))).inventoried_ms == NOW + 9
+    assert await store.not_inventoried(60_000) == {B}
+    await admit(store, known_only(A, at_ms=NOW + 60_009))
+    assert await store.not_inventoried(60_000) == {A, B}
+
+
 # Twins: the same changes make the same of both stores.
 
 IMEIS = (A, B, C)
@@ -581,6 +693,7 @@ changes = st.one_of(
 )
 submissions = st.one_of(
     st.tuples(st.just("submit"), changes),
+    st.tuples(st.just("admit"), st.builds(known_only, imeis, sms=numbers, at_ms=times)),
     st.tuples(st.just("touch"), st.tuples(imeis, times)),
     st.tuples(st.just("end"), st.tuples(imeis, st.integers(0, 6).map(str))),
 )
@@ -615,6 +728,8 @@ async def submit_all(store: DeviceStore, asked: Sequence[Step]) -> list[str]:
         waiters.append(waiter)
         if kind == "submit":
             store.submit(item, waiter.set_result)
+        elif kind == "admit":
+            store.admit(item, waiter.set_result)
         elif kind == "touch":
             store.touch(*item, waiter.set_result)
         else:

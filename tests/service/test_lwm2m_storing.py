@@ -6,6 +6,7 @@ Spec lwm2m.md, sections 3.7, 12.2 and 16.4; engine.md, section 2.
 import asyncio
 from typing import Any
 
+from overair.devices.changes import Register
 from overair.devices.memory import MemoryDeviceStore
 from overair.devices.model import Change
 from overair.devices.store import Done
@@ -33,6 +34,10 @@ class SlowStore(MemoryDeviceStore):
         self.changes.append(change)
         super().submit(change, self._hold(done))
 
+    def admit(self, change: Register, done: Done) -> None:
+        self.changes.append(change)
+        super().admit(change, self._hold(done))
+
     def touch(self, imei: int, updated_ms: int, done: Done) -> None:
         super().touch(imei, updated_ms, self._hold(done))
 
@@ -58,6 +63,12 @@ class BrokenStore(MemoryDeviceStore):
             done(OSError("no space left on device"))
         else:
             super().submit(change, done)
+
+    def admit(self, change: Register, done: Done) -> None:
+        if self.broken:
+            done(OSError("no space left on device"))
+        else:
+            super().admit(change, done)
 
     def touch(self, imei: int, updated_ms: int, done: Done) -> None:
         if self.broken:

@@ -16,13 +16,33 @@ from overair.devices.model import (
 )
 
 
+class Said(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a Register said of its device, besides where it is reached."""
+
+    attributes: tuple[tuple[str, str], ...] = ()
+    msisdn: str | None = None
+    sms: str | None = None
+
+
+_NOTHING_SAID = Said()
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Said).decode
+
+
+def encode_said(said: Said) -> bytes:
+    """Return the stored form; most devices say nothing, and a hundred thousand of them say it in no bytes."""
+    return b"" if said == _NOTHING_SAID else _encode(said)
+
+
+def decode_said(stored: bytes) -> Said:
+    """Return what :func:`encode_said` was given."""
+    return _decode(stored) if stored else _NOTHING_SAID
+
+
 class Register(msgspec.Struct, frozen=True, gc=False):
     """An LwM2M Register; ``registration.account_id`` is 0 until the device is found."""
 
     registration: Registration
-    attributes: tuple[tuple[str, str], ...]
-    msisdn: str | None = None
-    sms: str | None = None
     enrol_account_id: int | None = None
     """The account that takes in unknown devices; None refuses them."""
 
@@ -34,12 +54,14 @@ class Register(msgspec.Struct, frozen=True, gc=False):
         now_ms = self.registration.registered_ms
         if device is None:
             device = self._enrolled(now_ms)
-        after, _ = rules.contacted(device, "LWM2M", self.attributes, now_ms)
-        number, source = rules.source_of_mdn(self.msisdn, self.sms)
+        said = decode_said(self.registration.said)
+        attributes = (("endpoint", self.registration.endpoint), *said.attributes)
+        after, _ = rules.contacted(device, "LWM2M", attributes, now_ms)
+        number, source = rules.source_of_mdn(said.msisdn, said.sms)
         events: tuple[str, ...] = ()
         if number:
-            said = Report("LWM2M", mdn=number, mdn_source=source, refreshed=False)
-            after, events = rules.reported(after, said, now_ms)
+            report = Report("LWM2M", mdn=number, mdn_source=source, refreshed=False)
+            after, events = rules.reported(after, report, now_ms)
         placed = msgspec.structs.replace(self.registration, account_id=device.account_id)
         return Outcome(after, placed, events, result=after)
 

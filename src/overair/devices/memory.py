@@ -1,12 +1,14 @@
 """The in-memory twin of the device store: same contract, nothing kept. For tests and simulations."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
 from overair.devices import render
+from overair.devices.changes import Register
 from overair.devices.model import (
+    Admitted,
     Change,
     Device,
     DeviceError,
@@ -30,23 +32,58 @@ class MemoryDeviceStore:
         self._devices: dict[int, Device] = {}
         self._registrations: dict[int, Registration] = {}
         self._uplinks: dict[int, int] = {}
+        self._unsettled: set[int] = set()
         self._observations: dict[tuple[int, str], Observed] = {}
         self._operations: dict[str, Operation] = {}
         self.ended_operations: dict[str, tuple[str, int]] = {}
 
     def submit(self, change: Change, done: Done) -> None:
-        result: Any
+        done(self._try(change))
+
+    def _try(self, change: Change) -> Outcome | DeviceError:
         try:
-            result = self._apply(change)
+            return self._apply(change)
         except DeviceError as refused:
-            result = refused
-        done(result)
+            return refused
+
+    def admit(self, change: Register, done: Done) -> None:
+        device = self._devices.get(change.imei)
+        if device is None:
+            done(_admitted(self._try(change)))
+            return
+        before = self._registrations.get(change.imei)
+        placed = msgspec.structs.replace(change.registration, account_id=device.account_id)
+        same = before is not None and (before.endpoint, before.said) == (placed.endpoint, placed.said)
+        settled = same and change.imei not in self._unsettled
+        if not settled:
+            self._unsettled.add(change.imei)
+        self._registrations[change.imei] = placed
+        self._uplinks[change.imei] = placed.updated_ms
+        done(Admitted(placed, device.inventoried_ms, settled))
+
+    async def settle(self, imeis: Sequence[int]) -> None:
+        for imei in imeis:
+            self._settle(imei)
+
+    def _settle(self, imei: int) -> None:
+        if imei in self._unsettled:
+            uplink_ms = self._uplinks[imei]
+            self._apply(Register(self._registrations[imei]))
+            self._uplinks[imei] = uplink_ms
+
+    async def unsettled(self) -> list[int]:
+        return sorted(self._unsettled & self._registrations.keys())
+
+    async def not_inventoried(self, age_ms: int) -> set[int]:
+        return {
+            imei
+            for imei, registration in self._registrations.items()
+            if (self._devices[imei].inventoried_ms or 0) <= registration.registered_ms - age_ms
+        }
 
     async def apply(self, changes: Sequence[Change], *, atomic: bool = False) -> list[Outcome | DeviceError]:
         kept = self._devices.copy(), self._registrations.copy(), self._uplinks.copy()
-        outcomes: list[Outcome | DeviceError] = []
-        for change in changes:
-            self.submit(change, outcomes.append)
+        outcomes = [self._try(change) for change in changes]
         if atomic:
             try:
                 refuse_if_any_failed(outcomes)
@@ -66,6 +103,8 @@ class MemoryDeviceStore:
         if outcome.registration is not None:
             self._registrations[change.imei] = outcome.registration
             self._uplinks[change.imei] = outcome.registration.updated_ms
+        if isinstance(change, Register):
+            self._unsettled.discard(change.imei)
         return outcome
 
     def _put(self, device: Device) -> None:
@@ -89,6 +128,7 @@ class MemoryDeviceStore:
     def end_registration(self, imei: int, location: str, done: Done) -> None:
         known = self._registrations.get(imei)
         if known is not None and known.location == location:
+            self._settle(imei)
             del self._registrations[imei]
         done(None)
 
@@ -147,3 +187,10 @@ class MemoryDeviceStore:
     async def end_operation(self, operation_id: str, outcome: str, now_ms: int) -> None:
         self._operations.pop(operation_id, None)
         self.ended_operations[operation_id] = outcome, now_ms
+
+
+def _admitted(outcome: Outcome | DeviceError) -> Admitted | DeviceError:
+    if isinstance(outcome, DeviceError):
+        return outcome
+    device, registration = cast("Device", outcome.result), cast("Registration", outcome.registration)
+    return Admitted(registration, device.inventoried_ms, settled=True)

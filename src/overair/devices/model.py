@@ -120,9 +120,21 @@ class Registration(msgspec.Struct, frozen=True, gc=False):
     queue_mode: bool
     links: bytes
     """The registration's payload as it came (link format)."""
+    said: bytes
+    """What else the Register said of the device, as :class:`overair.devices.changes.Said`."""
     registered_ms: int
     updated_ms: int
     """Last Register or Update: the lifetime counts from here."""
+
+
+class Admitted(msgspec.Struct, frozen=True, gc=False):
+    """A registration that is stored. Its device's record may be behind it: see ``settled``."""
+
+    registration: Registration
+    inventoried_ms: int | None
+    """When the device was last read as a whole."""
+    settled: bool
+    """Whether the record has what the Register said; else it is to be asked for with ``settle``."""
 
 
 class Observed(msgspec.Struct, frozen=True):

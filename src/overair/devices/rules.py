@@ -272,7 +272,8 @@ def _changed(device: Device, changes: dict[str, Any], now_ms: int) -> Device:
     """Apply *changes*; ``updateTime`` moves only if a value is another now, not if another said the same."""
     after = _with(device, changes)
     moved = any(_value(getattr(device, name)) != _value(change) for name, change in changes.items())
-    return msgspec.structs.replace(after, updated_ms=now_ms) if moved else after
+    # Not back: what a Register said may be taken over after what the device reported meanwhile.
+    return msgspec.structs.replace(after, updated_ms=max(now_ms, device.updated_ms or 0)) if moved else after
 
 
 def _value(stored: Any) -> Any:

@@ -9,7 +9,6 @@ import structlog
 from overair.devices import render
 from overair.devices.changes import Move, Provision, Register, SynchroniseFirmware, TakeReport
 from overair.devices.model import (
-    Change,
     Device,
     DeviceError,
     DevicePage,
@@ -30,6 +29,8 @@ from overair.platform.clock import Clock
 from overair.platform.limits import Limits
 
 _log = structlog.get_logger()
+
+HOUR_MS = 3_600_000
 
 
 class DeviceService:
@@ -94,9 +95,25 @@ class DeviceService:
 
     # Doors of devices.
 
-    def register(self, change: Register, done: Done) -> None:
-        """Record a registration; *done* gets the Outcome (``result``: the device) or a DeviceError."""
-        self._store.submit(self._enrolling(change), done)
+    def register(self, registration: Registration, done: Done, *, enrol: bool = True) -> None:
+        """Store a registration; *done* gets what was :class:`Admitted`, or the error.
+
+        The record follows with :meth:`settle`: a device waits for its answer, an owner does not.
+        """
+        account_id = self._enrol_account_id if enrol else None
+        self._store.admit(Register(registration, account_id), done)
+
+    async def settle(self, imeis: Sequence[int]) -> None:
+        """Bring the records of devices up to date with what their registrations said."""
+        await self._store.settle(imeis)
+
+    async def unsettled(self) -> list[int]:
+        """Return the devices whose records are behind, after a restart."""
+        return await self._store.unsettled()
+
+    async def not_inventoried(self) -> set[int]:
+        """Return the devices whose Register called for an inventory that has not been taken."""
+        return await self._store.not_inventoried(self._limits.refresh_after_hours * HOUR_MS)
 
     def move(self, change: Move, done: Done) -> None:
         """Record an Update that changed the registration."""
@@ -149,10 +166,3 @@ class DeviceService:
     async def end_operation(self, operation_id: str, outcome: str) -> None:
         """Record how an operation ended."""
         await self._store.end_operation(operation_id, outcome, self._clock.now_ms())
-
-    def _enrolling(self, change: Register) -> Change:
-        if self._enrol_account_id is None:
-            return change
-        return Register(
-            change.registration, change.attributes, change.msisdn, change.sms, self._enrol_account_id
-        )

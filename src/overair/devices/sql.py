@@ -37,7 +37,17 @@ from sqlalchemy import (
 )
 
 from overair.devices import render
-from overair.devices.model import Change, Device, DeviceError, Fact, Observed, Outcome, Registration
+from overair.devices.changes import Register
+from overair.devices.model import (
+    Admitted,
+    Change,
+    Device,
+    DeviceError,
+    Fact,
+    Observed,
+    Outcome,
+    Registration,
+)
 from overair.devices.rules import gave_up_mdn, lost_mdn, monitored
 from overair.platform.database import Query, metadata, upsert
 
@@ -50,6 +60,7 @@ devices = Table(
     Column("mdn", String(15)),
     Column("monitored", Boolean, nullable=False),
     Column("last_uplink_ms", BigInteger),
+    Column("inventoried_ms", BigInteger),
     Column("version", Integer, nullable=False),
     # The documents first: what stands behind the large state costs another page to read.
     Column("record", LargeBinary, nullable=False),
@@ -74,9 +85,12 @@ registrations = Table(
     Column("binding", String(8), nullable=False),
     Column("queue_mode", Boolean, nullable=False),
     Column("links", LargeBinary, nullable=False),
+    Column("said", LargeBinary, nullable=False),
     Column("registered_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("last_uplink_ms", BigInteger, nullable=False),
+    # Whether the device's record has what the Register said.
+    Column("settled", Boolean, nullable=False),
 )
 
 observations = Table(
@@ -107,7 +121,12 @@ IN_LIST_MAX = 1024
 _STATE = Query(select(devices.c.state).where(devices.c.imei == bindparam("imei")))
 _INSERT_DEVICE = Query(insert(devices))
 _DELETE_REGISTRATION = Query(delete(registrations).where(registrations.c.imei == bindparam("imei")))
-_LOCATION = Query(select(registrations.c.location).where(registrations.c.imei == bindparam("imei")))
+_SETTLED = Query(
+    update(registrations)
+    .where(registrations.c.imei == bindparam("key"))
+    .values(settled=bindparam("settled_now"))
+)
+_REGISTRATION = select(*[registrations.c[name] for name in Registration.__struct_fields__])
 _PUT_REGISTRATION = Query(upsert(registrations))
 _TOUCH = Query(
     update(registrations)
@@ -173,11 +192,35 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
     updated_ms: int
 
 
+class Admit(msgspec.Struct, frozen=True, gc=False):
+    """A Register, of which only the registration is stored now; the record follows."""
+
+    change: Register
+
+    @property
+    def imei(self) -> int:
+        return self.change.imei
+
+
+class Known(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What admission looks at: the device's account, and the registration that stands."""
+
+    account_id: int
+    inventoried_ms: int | None
+    endpoint: str | None
+    said: bytes | None
+    settled: int
+    """As the driver has it: 0 or 1."""
+
+
 class End(msgspec.Struct, frozen=True, gc=False):
     """The registration at *location* is over; a later one of the same device is not."""
 
     imei: int
     location: str
+
+
+Item = Change | Admit | Touch | End
 
 
 class _Group:
@@ -195,12 +238,16 @@ class _Group:
         self._changed: dict[int, Device] = {}
         self._holders: dict[tuple[int, str], set[int]] = {}
         self._registrations: dict[int, Registration] = {}
+        self._admissible: dict[int, Known] = {}
+        self._unsettled: set[int] = set()
         self._touched: dict[int, int] = {}
         self._ended: set[int] = set()
 
-    def write(self, item: Change | Touch | End) -> Outcome | DeviceError | None:
+    def write(self, item: Item) -> Outcome | Admitted | DeviceError | None:
         if isinstance(item, Touch):
             self._touch(item)
+        elif isinstance(item, Admit):
+            return self._admit(item.change)
         elif isinstance(item, End):
             self._end(item)
         else:
@@ -208,6 +255,18 @@ class _Group:
         return None
 
     def apply(self, change: Change) -> Outcome | DeviceError:
+        """Apply a change: to its device, and to the registration if it brings one."""
+        outcome = self._change(change)
+        if isinstance(outcome, Outcome) and outcome.registration is not None:
+            settled = isinstance(change, Register) or self._is_settled(change.imei)
+            self._place(outcome.registration, settled=settled)
+        return outcome
+
+    def settle(self, registration: Registration) -> None:
+        """Take what a registration said into the record of its device."""
+        self._change(Register(registration))
+
+    def _change(self, change: Change) -> Outcome | DeviceError:
         before = self._load(change.imei)
         try:
             outcome = change.apply(before)
@@ -218,11 +277,54 @@ class _Group:
             self._put(after)
             if after.mdn is not None and (before is None or before.mdn != after.mdn):
                 self._take_mdn(after)
-        if outcome.registration is not None:
-            self._registrations[change.imei] = outcome.registration
-            self._touched.pop(change.imei, None)
-            self._ended.discard(change.imei)
         return outcome
+
+    def _is_settled(self, imei: int) -> bool:
+        standing = self._standing(imei)
+        return standing is None or standing[2]
+
+    def _place(self, registration: Registration, *, settled: bool) -> None:
+        imei = registration.imei
+        self._registrations[imei] = registration
+        self._touched.pop(imei, None)
+        self._ended.discard(imei)
+        if settled:
+            self._unsettled.discard(imei)
+        else:
+            self._unsettled.add(imei)
+
+    def _admit(self, change: Register) -> Admitted | DeviceError:
+        imei, registration = change.imei, change.registration
+        device = self._known.get(imei) or self._admissible.get(imei)
+        if device is None:
+            outcome = self.apply(change)  # takes in the stranger, or refuses it
+            if isinstance(outcome, DeviceError):
+                return outcome
+            return Admitted(cast("Registration", outcome.registration), None, settled=True)
+        standing = self._standing(imei)
+        settled = standing == (registration.endpoint, registration.said, True)
+        placed = msgspec.structs.replace(registration, account_id=device.account_id)
+        self._place(placed, settled=settled)
+        return Admitted(placed, device.inventoried_ms, settled)
+
+    def _standing(self, imei: int) -> tuple[str | None, bytes | None, bool] | None:
+        """Return endpoint and words of the registration that stands, and whether it is settled."""
+        if imei in self._ended:
+            return None
+        placed = self._registrations.get(imei)
+        if placed is not None:
+            return placed.endpoint, placed.said, imei not in self._unsettled
+        if imei not in self._admissible:
+            self.preload_admissible([imei])
+        known = self._admissible.get(imei)
+        return (known.endpoint, known.said, bool(known.settled)) if known and known.endpoint else None
+
+    def preload_admissible(self, imeis: Sequence[int]) -> None:
+        """Read what admission looks at."""
+        for start in range(0, len(imeis), IN_LIST_MAX):
+            part = imeis[start : start + IN_LIST_MAX]
+            for imei, *known in _in_list(_admissible, part).rows(self._connection, _padded(part)):
+                self._admissible[imei] = Known(*known)
 
     def _touch(self, touch: Touch) -> None:
         if touch.imei in self._ended:
@@ -234,9 +336,10 @@ class _Group:
             self._registrations[touch.imei] = msgspec.structs.replace(known, updated_ms=touch.updated_ms)
 
     def _end(self, end: End) -> None:
-        known = self._registrations.get(end.imei)
-        rows = [(known.location,)] if known else _LOCATION.rows(self._connection, (end.imei,))
-        if rows == [(end.location,)]:
+        registration = self._registrations.get(end.imei) or load_registration(self._connection, end.imei)
+        if registration is not None and registration.location == end.location:
+            if not self._is_settled(end.imei):
+                self.settle(registration)  # or what it said would be gone with it
             self._ended.add(end.imei)
 
     def store(self) -> None:
@@ -245,7 +348,10 @@ class _Group:
         _INSERT_DEVICE.many(connection, [_device_row(device) for device in self._new.values()])
         self._update_devices()
         # In the order of the table: neighbours share a page, and a page is written once.
-        placed = [_registration_row(self._registrations[imei]) for imei in sorted(self._registrations)]
+        placed = [
+            _registration_row(self._registrations[imei], settled=imei not in self._unsettled)
+            for imei in sorted(self._registrations)
+        ]
         _PUT_REGISTRATION.many(connection, placed)
         _TOUCH.many(connection, [(time_ms, time_ms, imei) for imei, time_ms in sorted(self._touched.items())])
         ended = [(imei,) for imei in self._ended]
@@ -311,14 +417,42 @@ def apply_changes(connection: Connection, changes: Sequence[Change]) -> list[Out
 
 
 def write_group(
-    connection: Connection, items: Sequence[Change | Touch | End]
-) -> list[Outcome | DeviceError | None]:
+    connection: Connection, items: Sequence[Item]
+) -> list[Outcome | Admitted | DeviceError | None]:
     """Apply what doors submitted. One handler for all kinds, since between handlers no order is kept."""
     group = _Group(connection)
-    group.preload([item.imei for item in items if not isinstance(item, Touch | End)])
+    group.preload([item.imei for item in items if not isinstance(item, Touch | End | Admit)])
+    group.preload_admissible([item.imei for item in items if isinstance(item, Admit)])
     outcomes = [group.write(item) for item in items]
     group.store()
     return outcomes
+
+
+def settle(connection: Connection, imeis: Sequence[int]) -> None:
+    """Take what registrations said into the records of their devices."""
+    behind = _REGISTRATION.where(registrations.c.imei.in_(imeis), registrations.c.settled.is_(other=False))
+    placed = [Registration(*row) for row in connection.execute(behind)]
+    group = _Group(connection)
+    group.preload([registration.imei for registration in placed])
+    for registration in placed:
+        group.settle(registration)
+    group.store()
+    _SETTLED.many(connection, [(True, registration.imei) for registration in placed])
+
+
+def unsettled() -> Select[Any]:
+    """Select the devices whose records are behind their registrations."""
+    return select(registrations.c.imei).where(registrations.c.settled.is_(other=False))
+
+
+def not_inventoried(age_ms: int) -> Select[Any]:
+    """Select the devices whose last inventory was older than that when they registered."""
+    read_ms = func.coalesce(devices.c.inventoried_ms, 0)
+    return (
+        select(registrations.c.imei)
+        .join_from(registrations, devices, devices.c.imei == registrations.c.imei)
+        .where(read_ms <= registrations.c.registered_ms - age_ms)
+    )
 
 
 def store_uplinks(connection: Connection, uplinks: Sequence[tuple[int, int]]) -> None:
@@ -380,6 +514,23 @@ def _states(count: int) -> Query:
 
 
 @lru_cache(maxsize=16)
+def _admissible(count: int) -> Query:
+    settled = func.coalesce(registrations.c.settled, literal_column("0"))
+    return Query(
+        select(
+            devices.c.imei,
+            devices.c.account_id,
+            devices.c.inventoried_ms,
+            registrations.c.endpoint,
+            registrations.c.said,
+            settled,
+        )
+        .select_from(devices.outerjoin(registrations, registrations.c.imei == devices.c.imei))
+        .where(devices.c.imei.in_(_places(count)))
+    )
+
+
+@lru_cache(maxsize=16)
 def _records(count: int) -> Query:
     uplink = func.coalesce(registrations.c.last_uplink_ms, devices.c.last_uplink_ms)
     return Query(
@@ -396,6 +547,15 @@ def _places(count: int) -> list[BindParameter[int]]:
     return [bindparam(f"imei{index}", type_=BigInteger) for index in range(count)]
 
 
+def load_registration(connection: Connection, imei: int) -> Registration | None:
+    row = connection.execute(_REGISTRATION.where(registrations.c.imei == imei)).first()
+    return Registration(*row) if row else None
+
+
+def load_registrations(connection: Connection) -> list[Registration]:
+    return [Registration(*row) for row in connection.execute(_REGISTRATION)]
+
+
 def load_state(connection: Connection, imei: int) -> Device | None:
     rows = _STATE.rows(connection, (imei,))
     return decode_state(rows[0][0]) if rows else None
@@ -409,7 +569,7 @@ def _update_device(keys: tuple[str, ...]) -> Query:
     return Query(update(devices).where(devices.c.imei == bindparam("key")).ordered_values(*changed))
 
 
-_DOCUMENTS = ("version", "record", "listed", "state")
+_DOCUMENTS = ("inventoried_ms", "version", "record", "listed", "state")
 
 
 def _key_values(device: Device) -> dict[str, Any]:
@@ -424,12 +584,12 @@ def _key_values(device: Device) -> dict[str, Any]:
 
 def _documents(device: Device) -> tuple[Any, ...]:
     record, listed = render.documents(device)
-    return device.version, record, listed, _encode_state(device)
+    return device.inventoried_ms, device.version, record, listed, _encode_state(device)
 
 
 def _device_row(device: Device) -> tuple[Any, ...]:
     return (device.imei, *_key_values(device).values(), None, *_documents(device))
 
 
-def _registration_row(registration: Registration) -> tuple[Any, ...]:
-    return (*msgspec.structs.astuple(registration), registration.updated_ms)
+def _registration_row(registration: Registration, *, settled: bool) -> tuple[Any, ...]:
+    return (*msgspec.structs.astuple(registration), registration.updated_ms, settled)

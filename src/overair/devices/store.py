@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from overair.devices import sql
+from overair.devices.changes import Register
 from overair.devices.model import (
     AddRefused,
     Change,
@@ -30,6 +31,25 @@ class DeviceStore(Protocol):
 
     def submit(self, change: Change, done: Done) -> None:
         """Apply *change* to its device in the next group; *done* gets its :class:`Outcome` or the error."""
+        ...
+
+    def admit(self, change: Register, done: Done) -> None:
+        """Store a registration without bringing the record up to date; *done* gets what was Admitted.
+
+        An unknown device is taken into the record at once where it is to be enrolled.
+        """
+        ...
+
+    async def settle(self, imeis: Sequence[int]) -> None:
+        """Take what registrations said into the records of their devices, where that is still to be done."""
+        ...
+
+    async def unsettled(self) -> list[int]:
+        """Return the devices for which that is still to be done."""
+        ...
+
+    async def not_inventoried(self, age_ms: int) -> set[int]:
+        """Return the devices whose last inventory was older than that when they registered."""
         ...
 
     async def apply(self, changes: Sequence[Change], *, atomic: bool = False) -> list[Outcome | DeviceError]:
@@ -87,6 +107,21 @@ class SqlDeviceStore:
     def submit(self, change: Change, done: Done) -> None:
         self._database.submit(sql.write_group, change, done)
 
+    def admit(self, change: Register, done: Done) -> None:
+        self._database.submit(sql.write_group, sql.Admit(change), done)
+
+    async def settle(self, imeis: Sequence[int]) -> None:
+        await self._database.write(lambda connection: sql.settle(connection, imeis))
+
+    async def unsettled(self) -> list[int]:
+        rows = await self._database.read(lambda connection: connection.execute(sql.unsettled()).all())
+        return [row[0] for row in rows]
+
+    async def not_inventoried(self, age_ms: int) -> set[int]:
+        query = sql.not_inventoried(age_ms)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return {row[0] for row in rows}
+
     async def apply(self, changes: Sequence[Change], *, atomic: bool = False) -> list[Outcome | DeviceError]:
         return await self._database.write(lambda connection: _apply(connection, changes, atomic=atomic))
 
@@ -123,9 +158,7 @@ class SqlDeviceStore:
         }
 
     async def registrations(self) -> list[Registration]:
-        columns = [sql.registrations.c[name] for name in Registration.__struct_fields__]
-        rows = await self._database.read(lambda connection: connection.execute(select(*columns)).all())
-        return [Registration(*row) for row in rows]
+        return await self._database.read(sql.load_registrations)
 
     async def observe(self, observed: Observed) -> None:
         await self._database.write(lambda connection: sql.store_observations(connection, [observed]))

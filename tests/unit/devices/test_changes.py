@@ -5,7 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from overair.devices.changes import Move, Provision, Register, SynchroniseFirmware, TakeReport
+from overair.devices.changes import (
+    Move,
+    Provision,
+    Register,
+    Said,
+    SynchroniseFirmware,
+    TakeReport,
+    encode_said,
+)
 from overair.devices.model import (
     Device,
     DeviceError,
@@ -33,6 +41,7 @@ PLACE = Registration(
     binding="U",
     queue_mode=True,
     links=b"</3/0>",
+    said=b"",
     registered_ms=NOW + 1,
     updated_ms=NOW + 1,
 )
@@ -42,11 +51,15 @@ def device(**fields: Any) -> Device:
     return Device(imei=IMEI, account_id=7, created_ms=NOW, **fields)
 
 
+def saying(place: Registration = PLACE, *, msisdn: str | None = None, sms: str | None = None) -> Registration:
+    return msgspec.structs.replace(place, said=encode_said(Said(msisdn=msisdn, sms=sms)))
+
+
 def test_a_register_makes_the_device_an_lwm2m_one_and_gives_the_place_its_account() -> None:
-    outcome = Register(PLACE, (("endpoint", "urn:imei:490154203237518"),)).apply(device())
+    outcome = Register(PLACE).apply(device())
     assert outcome.device is not None
     assert outcome.device.protocol == "LWM2M"
-    assert outcome.device.attributes["endpoint"] == "urn:imei:490154203237518"
+    assert outcome.device.attributes["endpoint"] == PLACE.endpoint
     assert outcome.device.updated_ms == NOW + 1
     assert outcome.device.refreshed_ms is None
     assert outcome.registration == msgspec.structs.replace(PLACE, account_id=7)
@@ -54,9 +67,9 @@ def test_a_register_makes_the_device_an_lwm2m_one_and_gives_the_place_its_accoun
 
 
 def test_an_identical_register_changes_the_place_only() -> None:
-    once = Register(PLACE, (("endpoint", "e"),), sms=MDN).apply(device()).device
+    once = Register(saying(sms=MDN)).apply(device()).device
     later = msgspec.structs.replace(PLACE, registered_ms=NOW + 9, updated_ms=NOW + 9, location="other")
-    again = Register(later, (("endpoint", "e"),), sms=MDN).apply(once)
+    again = Register(saying(later, sms=MDN)).apply(once)
     assert again.device == once
     assert again.registration is not None
     assert again.registration.location == "other"
@@ -72,13 +85,13 @@ def test_an_identical_register_changes_the_place_only() -> None:
     ],
 )
 def test_a_register_brings_the_number(msisdn: str | None, sms: str | None, expected: Fact | None) -> None:
-    outcome = Register(PLACE, (), msisdn=msisdn, sms=sms).apply(device())
+    outcome = Register(saying(msisdn=msisdn, sms=sms)).apply(device())
     assert outcome.device is not None
     assert outcome.device.mdn == expected
 
 
 def test_a_register_with_another_number_than_the_provisioned_is_an_event() -> None:
-    outcome = Register(PLACE, (), sms="5550000000").apply(device(mdn=Fact(MDN, "provisioned", NOW)))
+    outcome = Register(saying(sms="5550000000")).apply(device(mdn=Fact(MDN, "provisioned", NOW)))
     assert outcome.events == ("mdn_mismatch",)
     assert outcome.device is not None
     assert outcome.device.mdn == Fact(MDN, "provisioned", NOW)
@@ -86,8 +99,8 @@ def test_a_register_with_another_number_than_the_provisioned_is_an_event() -> No
 
 def test_a_stranger_is_taken_in_only_where_that_is_wanted() -> None:
     with pytest.raises(UnknownDevice, match="490154203237518"):
-        Register(PLACE, ()).apply(None)
-    outcome = Register(PLACE, (), sms=MDN, enrol_account_id=3).apply(None)
+        Register(PLACE).apply(None)
+    outcome = Register(saying(sms=MDN), enrol_account_id=3).apply(None)
     assert outcome.device is not None
     assert (outcome.device.account_id, outcome.device.created_ms) == (3, NOW + 1)
     assert (outcome.device.protocol, outcome.device.licensed) == ("LWM2M", False)
@@ -96,7 +109,7 @@ def test_a_stranger_is_taken_in_only_where_that_is_wanted() -> None:
 
 
 def test_a_known_device_stays_in_its_account_whoever_takes_in_strangers() -> None:
-    outcome = Register(PLACE, (), enrol_account_id=3).apply(device())
+    outcome = Register(PLACE, enrol_account_id=3).apply(device())
     assert outcome.device is not None
     assert outcome.device.account_id == 7
 

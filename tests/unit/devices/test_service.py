@@ -6,14 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from overair.devices.changes import Register
 from overair.devices.memory import MemoryDeviceStore
 from overair.devices.model import (
     AddRefused,
+    Admitted,
     DeviceError,
     FirmwareReading,
     Operation,
-    Outcome,
     Provisioning,
     Registration,
     Report,
@@ -44,13 +43,13 @@ def service(store: MemoryDeviceStore, clock: VirtualClock) -> DeviceService:
 
 def registration(imei: str, now_ms: int) -> Registration:
     return Registration(
-        int(imei), 0, "abcd1234", "e", "10.0.0.1", 5683, 60, "1.1", "U", True, b"", now_ms, now_ms
+        int(imei), 0, "abcd1234", "e", "10.0.0.1", 5683, 60, "1.1", "U", True, b"", b"", now_ms, now_ms
     )
 
 
 async def register(service: DeviceService, imei: str, now_ms: int) -> Any:
     waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    service.register(Register(registration(imei, now_ms), ()), waiter.set_result)
+    service.register(registration(imei, now_ms), waiter.set_result)
     return await waiter
 
 
@@ -126,8 +125,8 @@ async def test_a_stranger_registers_only_where_an_account_takes_it_in(
     assert isinstance(await register(service, A, clock.now_ms()), UnknownDevice)
     welcoming = DeviceService(store, clock, Limits(), enrol_account_id=OTHER)
     outcome = await register(welcoming, A, clock.now_ms())
-    assert isinstance(outcome, Outcome)
-    assert outcome.result.account_id == OTHER
+    assert isinstance(outcome, Admitted)
+    assert outcome.registration.account_id == OTHER
     assert [row.imei for row in await welcoming.registrations()] == [int(A)]
 
 

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import structlog
 
-from overair.devices.changes import Move, Register
-from overair.devices.model import DeviceError, Outcome, Registration, Report, imei_text
+from overair.devices.changes import Move
+from overair.devices.model import Admitted, DeviceError, Outcome, Registration, Report, imei_text
 from overair.devices.service import DeviceService
 from overair.doors.lwm2m import inventory
 from overair.doors.lwm2m.admission import RegisterRate
@@ -23,10 +23,11 @@ from overair.doors.lwm2m.registering import (
     counts_only_if_known,
     device_name,
     is_registered,
-    register_change,
+    registration_of,
     updated,
 )
 from overair.doors.lwm2m.registry import SWEEP_SECONDS, Live, Registry
+from overair.doors.lwm2m.settling import Settling
 from overair.doors.lwm2m.work import Work
 from overair.platform.clock import Clock
 from overair.platform.limits import Limits
@@ -87,6 +88,7 @@ class Gateway:
         self._heard: dict[int, int] = {}
         self._rate = RegisterRate()
         self.registry = Registry()
+        self.settling = Settling(service)
         self.work = Work(endpoint, self.registry, service, clock, limits, flush)
 
     async def start(self) -> None:
@@ -100,9 +102,14 @@ class Gateway:
             else:
                 self._end(live)
         await self._restore_observations()
+        for imei in await self._service.not_inventoried():
+            cut_short = self.registry.by_imei(imei)
+            if cut_short is not None:
+                self.work.resume(cut_short)
         for operation in await self._service.open_operations():
             self.work.ask(operation)
         self._service.on_operation(self.work.ask)
+        self._spawn(self.settling.run())
         self._repeat(SWEEP_SECONDS, self._sweep)
         self._repeat(UPLINK_FLUSH_SECONDS, self.store_uplinks)
 
@@ -171,24 +178,19 @@ class Gateway:
             return
         location = urlsafe_b64encode(self._random.take(LOCATION_BYTES)).decode()
         now_ms = self._clock.now_ms()
-        change = register_change(asked, name, request.peer, message.payload, location, now_ms)
-        if len(self.registry) >= self._limits.registrations and self.registry.by_imei(change.imei) is None:
+        registration = registration_of(asked, name, request.peer, message.payload, location, now_ms)
+        full = len(self.registry) >= self._limits.registrations
+        if full and self.registry.by_imei(registration.imei) is None:
             self._postpone(request, FULL_WAIT_SECONDS)
-        elif counts_only_if_known(name):
-            self._spawn(self._register_if_known(request, change), request)
-        else:
-            self._service.register(change, partial(self._registered, request))
-
-    async def _register_if_known(self, request: Request, change: Register) -> None:
-        # A report that says nothing changes nothing; it fails for a device that is not there.
-        await self._service.report(change.imei, Report("LWM2M", refreshed=False))
-        self._service.register(change, partial(self._registered, request))
-
-    def _registered(self, request: Request, outcome: Outcome | Exception) -> None:
-        if not isinstance(outcome, Outcome) or outcome.registration is None:
-            self._failed(request, outcome)
             return
-        live = self._live(outcome.registration, request.peer)
+        done = partial(self._registered, request)
+        self._service.register(registration, done, enrol=not counts_only_if_known(name))
+
+    def _registered(self, request: Request, admitted: Admitted | Exception) -> None:
+        if not isinstance(admitted, Admitted):
+            self._failed(request, admitted)
+            return
+        live = self._live(admitted.registration, request.peer)
         live.touched(self._loop.time())
         # The device has forgotten what it was asked to observe, and what it was being asked;
         # so has one that had its address before.
@@ -196,10 +198,11 @@ class Gateway:
         old = self.registry.put(live)
         if old is not None:
             self._leave(old)
-        location = (codes.LOCATION_PATH, outcome.registration.location.encode())
+        location = (codes.LOCATION_PATH, admitted.registration.location.encode())
         self._answer(request, codes.CREATED, (_LOCATION_RD, location))
         changed = old is not None and old.objects != live.objects
-        self.work.registered(live, outcome.result, objects_changed=changed)
+        self.work.registered(live, admitted.inventoried_ms, objects_changed=changed)
+        self.settling.registered(live.registration.imei, settled=admitted.settled)
 
     def _at_location(self, request: Request, location: str) -> None:
         live = self.registry.by_location(location)

@@ -5,7 +5,7 @@ from typing import cast
 
 import msgspec
 
-from overair.devices.changes import Register
+from overair.devices.changes import Said, encode_said
 from overair.devices.model import Registration
 from overair.protocols.coap import Peer, codes
 from overair.protocols.lwm2m import (
@@ -48,12 +48,12 @@ def counts_only_if_known(name: EndpointName) -> bool:
     return name.text == name.imei and not name.luhn_valid
 
 
-def register_change(
+def registration_of(
     asked: RegisterRequest, name: EndpointName, peer: Peer, payload: bytes, location: str, now_ms: int
-) -> Register:
-    """Return the change that records a Register under a new *location*."""
+) -> Registration:
+    """Return the registration that a Register asks for, under a new *location*."""
     host, port = cast("tuple[str, int]", peer)
-    registration = Registration(
+    return Registration(
         imei=int(name.imei or 0),
         account_id=0,
         location=location,
@@ -66,10 +66,10 @@ def register_change(
         queue_mode=asked.queue_mode,
         # A payload that was not taken as links would be read as such after a restart.
         links=b"" if asked.objects == ObjectList() else _shared(payload),
+        said=encode_said(Said(_attributes(asked, name), name.msisdn, asked.sms)),
         registered_ms=now_ms,
         updated_ms=now_ms,
     )
-    return Register(registration, _attributes(asked, name), msisdn=name.msisdn, sms=asked.sms)
 
 
 def updated(
@@ -99,7 +99,7 @@ def is_registered(path: Path, objects: ObjectList) -> bool:
 
 
 def _attributes(asked: RegisterRequest, name: EndpointName) -> tuple[tuple[str, str], ...]:
-    own = [("endpoint", name.text), ("imsi", name.imsi or "")]
+    own: list[tuple[str, str]] = [("imsi", name.imsi)] if name.imsi else []
     if not name.luhn_valid:
         own.append(("imei_check", "failed"))
     return (*own, *((f"registration:{key}", value) for key, value in asked.attributes))

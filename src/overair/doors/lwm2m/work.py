@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from overair.devices.model import Device, Observed, Operation, UnknownDevice, imei_text
+from overair.devices.model import Observed, Operation, UnknownDevice, imei_text
 from overair.devices.service import DeviceService
 from overair.doors.lwm2m import inventory
 from overair.doors.lwm2m.conversation import Conversation, Refused, Silent
@@ -68,17 +68,22 @@ class Work:
         self._operations: dict[str, Operation] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
-    def registered(self, live: Live, device: Device, *, objects_changed: bool) -> None:
+    def registered(self, live: Live, inventoried_ms: int | None, *, objects_changed: bool) -> None:
         """Plan what a Register calls for (spec device-record.md, section 5)."""
         due = self._due.setdefault(live.registration.imei, Due())
         old = self._limits.refresh_after_hours * HOUR_MS
-        read_ms = device.inventoried_ms
-        stale = read_ms is None or self._clock.now_ms() - read_ms >= old
+        stale = inventoried_ms is None or self._clock.now_ms() - inventoried_ms >= old
         if objects_changed or stale:
             due.inventory = True
         else:
             due.firmware = True  # a new Register may mean a reboot, and a reboot another firmware
         self._restart(live)
+
+    def resume(self, live: Live) -> None:
+        """Plan the inventory that a restart cut short; a device that sleeps is asked when it is heard."""
+        self._due.setdefault(live.registration.imei, Due()).inventory = True
+        if self._listens(live):
+            self.heard(live)
 
     def objects_changed(self, live: Live) -> None:
         """An Update brought another object list."""
@@ -144,8 +149,8 @@ class Work:
 
     def _start(self) -> None:
         while self._ready and len(self._running) < self._limits.refreshes_at_once:
-            imei = next(iter(self._ready))
-            del self._ready[imei]
+            # The last first: of devices that sleep, those that were heard last are still awake.
+            imei, _ = self._ready.popitem()
             task = asyncio.get_running_loop().create_task(self._converse(imei))
             self._running[imei] = task
             task.add_done_callback(lambda ended, imei=imei: self._ended(imei, ended))  # type: ignore[misc]

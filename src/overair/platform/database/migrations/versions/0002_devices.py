@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("mdn", sa.String(15)),
         sa.Column("monitored", sa.Boolean, nullable=False),
         sa.Column("last_uplink_ms", sa.BigInteger),
+        sa.Column("inventoried_ms", sa.BigInteger),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("record", sa.LargeBinary, nullable=False),
         sa.Column("listed", sa.LargeBinary, nullable=False),
@@ -42,9 +43,11 @@ def upgrade() -> None:
         sa.Column("binding", sa.String(8), nullable=False),
         sa.Column("queue_mode", sa.Boolean, nullable=False),
         sa.Column("links", sa.LargeBinary, nullable=False),
+        sa.Column("said", sa.LargeBinary, nullable=False),
         sa.Column("registered_ms", sa.BigInteger, nullable=False),
         sa.Column("updated_ms", sa.BigInteger, nullable=False),
         sa.Column("last_uplink_ms", sa.BigInteger, nullable=False),
+        sa.Column("settled", sa.Boolean, nullable=False),
     )
     op.create_table(
         "observations",
