@@ -4,6 +4,8 @@ The endpoint holds the rate of a peer, an address and port; ports cost a strange
 costs a write to the database.
 """
 
+from collections import OrderedDict
+
 INTERVAL_SECONDS = 1.0
 HOSTS_MAX = 65_536  # 10 MB; beyond it the earliest are forgotten, which only lets them register sooner
 
@@ -13,7 +15,8 @@ class RegisterRate:
 
     def __init__(self) -> None:
         # Host → when it may register again (seconds), earliest first: what is past is dropped from the front.
-        self._free_at: dict[str, float] = {}
+        # An OrderedDict, since a plain one looks at all it has dropped before it finds its first.
+        self._free_at: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         """Hosts remembered."""
@@ -25,7 +28,7 @@ class RegisterRate:
             return 0.0
         free_at = self._free_at
         while free_at and (len(free_at) >= HOSTS_MAX or next(iter(free_at.values())) <= now):
-            del free_at[next(iter(free_at))]
+            free_at.popitem(last=False)
         if host in free_at:
             return free_at[host] - now
         free_at[host] = now + INTERVAL_SECONDS
