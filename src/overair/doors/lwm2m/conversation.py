@@ -164,6 +164,7 @@ class Conversation:
 def settle(event: Response | Failure) -> None:
     """Hand an answer, or the lack of one, to whoever asked."""
     waiter: Any = event.exchange.context
+    event.exchange.context = None  # no circle from the answer to itself
     if isinstance(waiter, asyncio.Future) and not waiter.done():
         waiter.set_result(event)
 

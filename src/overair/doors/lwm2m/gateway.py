@@ -6,7 +6,7 @@ Every answer that promises something goes out after the commit that keeps the pr
 import asyncio
 import math
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -151,11 +151,11 @@ class Gateway:
 
     def _request(self, request: Request) -> None:
         message = request.message
-        path = message.uri_path
+        path, queries, content_format = message.request_parts()
         if path == ("rd",) and message.code == codes.POST:
-            self._register(request)
+            self._register(request, queries, content_format)
         elif len(path) == 2 and path[0] == "rd":
-            self._at_location(request, path[1])
+            self._at_location(request, path[1], queries, content_format)
         elif path == ("dp",) and message.code == codes.POST:
             self._send(request)
         elif path in (("rd",), ("dp",)):
@@ -163,14 +163,14 @@ class Gateway:
         else:
             self._answer(request, codes.NOT_FOUND)
 
-    def _register(self, request: Request) -> None:
+    def _register(self, request: Request, queries: Sequence[str], content_format: int | None) -> None:
         message = request.message
         wait_seconds = self._rate.wait_seconds(cast("tuple[str, int]", request.peer)[0], self._loop.time())
         if wait_seconds:
             self._postpone(request, wait_seconds)
             return
         try:
-            asked = parse_register(message.uri_queries, message.payload, message.content_format)
+            asked = parse_register(queries, message.payload, content_format)
             name = device_name(asked)
             check_profile(asked)
         except RegistrationError as refusal:
@@ -204,27 +204,31 @@ class Gateway:
         self.work.registered(live, admitted.inventoried_ms, objects_changed=changed)
         self.settling.registered(live.registration.imei, settled=admitted.settled)
 
-    def _at_location(self, request: Request, location: str) -> None:
+    def _at_location(
+        self, request: Request, location: str, queries: Sequence[str], content_format: int | None
+    ) -> None:
         live = self.registry.by_location(location)
         if live is None:
             self._answer(request, codes.NOT_FOUND)
         elif request.message.code in (codes.POST, codes.PUT):
-            self._update(request, live)
+            self._update(request, live, queries, content_format)
         elif request.message.code == codes.DELETE:
             self._service.end_registration(live.registration, partial(self._deregistered, request, live))
         else:
             self._answer(request, codes.METHOD_NOT_ALLOWED)
 
-    def _update(self, request: Request, live: Live) -> None:
+    def _update(
+        self, request: Request, live: Live, queries: Sequence[str], content_format: int | None
+    ) -> None:
         message = request.message
         now_ms = self._clock.now_ms()
         unmoved = self.registry.by_peer(request.peer) is live
-        if unmoved and len(message.options) == 2 and not message.payload:
-            # Nothing but the path: by far the most frequent message.
+        if unmoved and not queries and not message.payload:
+            # Nothing new: by far the most frequent message.
             self._service.touch(live.registration.imei, now_ms, partial(self._touched, request, live, now_ms))
             return
         try:
-            said = parse_update(message.uri_queries, message.payload, message.content_format)
+            said = parse_update(queries, message.payload, content_format)
         except RegistrationError as refusal:
             self._refuse(request, refusal)
             return

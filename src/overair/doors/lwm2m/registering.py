@@ -66,7 +66,7 @@ def registration_of(
         queue_mode=asked.queue_mode,
         # A payload that was not taken as links would be read as such after a restart.
         links=b"" if asked.objects == ObjectList() else _shared(payload),
-        said=encode_said(Said(_attributes(asked, name), name.msisdn, asked.sms)),
+        said=_said(asked, name),
         registered_ms=now_ms,
         updated_ms=now_ms,
     )
@@ -98,11 +98,20 @@ def is_registered(path: Path, objects: ObjectList) -> bool:
     return instances_unknown or not objects.objects
 
 
+def _said(asked: RegisterRequest, name: EndpointName) -> bytes:
+    attributes = _attributes(asked, name)
+    if not (attributes or name.msisdn or asked.sms):
+        return b""  # as most devices do
+    return encode_said(Said(attributes, name.msisdn, asked.sms))
+
+
 def _attributes(asked: RegisterRequest, name: EndpointName) -> tuple[tuple[str, str], ...]:
     own: list[tuple[str, str]] = [("imsi", name.imsi)] if name.imsi else []
     if not name.luhn_valid:
         own.append(("imei_check", "failed"))
-    return (*own, *((f"registration:{key}", value) for key, value in asked.attributes))
+    if asked.attributes:
+        own += [(f"registration:{key}", value) for key, value in asked.attributes]
+    return tuple(own)
 
 
 def _shared(links: bytes) -> bytes:

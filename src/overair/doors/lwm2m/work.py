@@ -31,12 +31,12 @@ DAY_MS = 24 * HOUR_MS
 SERVER_OBJECT, MUTE_SEND = 1, 23
 
 
-class Due(msgspec.Struct):
-    """What one device is to be asked."""
+class Due(msgspec.Struct, gc=False):
+    """What one device is to be asked. Lean: after a storm a whole fleet is waiting to be asked."""
 
     inventory: bool = False
     firmware: bool = False
-    operations: dict[str, Operation] = msgspec.field(default_factory=dict)
+    operations: tuple[Operation, ...] = ()
 
     def __bool__(self) -> bool:
         return self.inventory or self.firmware or bool(self.operations)
@@ -92,10 +92,11 @@ class Work:
 
     def ask(self, operation: Operation) -> None:
         """Put an operation on the list; begins at once if the device is awake."""
-        operations = self._due.setdefault(operation.imei, Due()).operations
-        if len(operations) >= self._limits.operations_per_device:
-            self._spawn_end(next(iter(operations.values())), "superseded")
-        operations[operation.id] = self._operations[operation.id] = operation
+        due = self._due.setdefault(operation.imei, Due())
+        if len(due.operations) >= self._limits.operations_per_device:
+            self._spawn_end(due.operations[0], "superseded")
+        due.operations = (*due.operations, operation)
+        self._operations[operation.id] = operation
         live = self._registry.by_imei(operation.imei)
         if live is not None and live.is_awake(asyncio.get_running_loop().time()):
             self.heard(live)
@@ -193,7 +194,7 @@ class Work:
     async def _do(self, conversation: Conversation, due: Due) -> None:
         """Ask until nothing is due; one Read serves all that want the same (spec lwm2m.md, 4.1)."""
         while due:
-            served = list(due.operations.values())
+            served = due.operations
             if due.inventory:
                 answered = await self._take_inventory(conversation)
             else:
@@ -300,7 +301,7 @@ class Work:
         del self._operations[operation.id]
         due = self._due.get(operation.imei)
         if due is not None:
-            due.operations.pop(operation.id, None)
+            due.operations = tuple(each for each in due.operations if each.id != operation.id)
             self._settle(operation.imei, due)
 
     def _settle(self, imei: int, due: Due) -> None:

@@ -37,14 +37,17 @@ class Request(msgspec.Struct, gc=False):
         return None if self.block2 is None else decode_block(self.block2)
 
 
-class Response(msgspec.Struct, gc=False):
+# The collector must see these events: their exchange may lead, through the caller's context, back to them.
+
+
+class Response(msgspec.Struct):
     """The answer to a request of ours, of any code. Its payload is whole."""
 
     exchange: Exchange
     message: Message
 
 
-class Failure(msgspec.Struct, gc=False):
+class Failure(msgspec.Struct):
     """A request of ours that ended without an answer; `message` is what the peer said last, if it did.
 
     Also: the rest of a notification that could not be fetched. `exchange.fetches` is then the observation.
@@ -55,7 +58,7 @@ class Failure(msgspec.Struct, gc=False):
     message: Message | None = None
 
 
-class Notification(msgspec.Struct, gc=False):
+class Notification(msgspec.Struct):
     """A change of an observed resource; `observation.ended` if it is the last one."""
 
     observation: Observation

@@ -78,6 +78,26 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         """Arguments of the query: ("lt=60", "Q")."""
         return self.text_option(codes.URI_QUERY)
 
+    def request_parts(self) -> tuple[tuple[str, ...], tuple[str, ...], int | None]:
+        """Path, query and Content-Format in one pass, for servers that look at all three.
+
+        MessageFormatError if one is not UTF-8 (an Endpoint lets none through).
+        """
+        path: list[str] = []
+        queries: list[str] = []
+        content_format = None
+        try:
+            for number, value in self.options:
+                if number == codes.URI_PATH:
+                    path.append(value.decode())
+                elif number == codes.URI_QUERY:
+                    queries.append(value.decode())
+                elif number == codes.CONTENT_FORMAT and content_format is None:
+                    content_format = int.from_bytes(value, "big")
+        except UnicodeDecodeError as error:
+            raise MessageFormatError("path or query is not UTF-8", self.type, self.message_id) from error
+        return tuple(path), tuple(queries), content_format
+
     @property
     def location_path(self) -> tuple[str, ...]:
         """Segments of the path in a 2.01 response."""

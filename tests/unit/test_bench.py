@@ -1,0 +1,31 @@
+"""The benchmarks run, and print a figure beside its target; how large it is, is no test."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HELD_TO_TARGET = re.compile(r"(>=|<=) [\d.]+( x| kB)  +(reached|MISSED)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "lines"), [("registrations", 5), ("memory", 2), ("codec", 1), ("pages", 2)])
+async def test_prints_figures_beside_targets(name: str, lines: int) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench", "--quick", name,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, errors.decode()
+    assert len(HELD_TO_TARGET.findall(output.decode())) == lines, output.decode()
+
+
+async def test_an_unknown_name_is_refused() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench", "nothing", cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 2
+    assert b"nothing: no such benchmark" in errors
