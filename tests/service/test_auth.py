@@ -489,7 +489,7 @@ async def test_secrets_are_neither_logged_nor_shown(door: Door) -> None:
 async def test_the_whole_way_over_the_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/overair.db"
     async with Database(url) as database:
-        upgrade(database.engine)
+        await asyncio.to_thread(upgrade, database.engine)
         door = await open_door(SqlAccountStore(database))
         async with door.client:
             headers = await door.signed_in()

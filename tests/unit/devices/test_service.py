@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from overair.devices.memory import MemoryDeviceStore
 from overair.devices.model import (
@@ -142,10 +143,8 @@ async def test_a_report_is_taken_over_at_the_time_of_its_arrival(
         await service.report(int(B), Report("LWM2M"))
 
 
-async def test_a_report_that_an_operator_should_know_of_is_logged(
-    service: DeviceService, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_report_that_an_operator_should_know_of_is_logged(service: DeviceService) -> None:
     await service.add(MINE, [Provisioning(int(A), mdn="5551234567")])
-    await service.report(int(A), Report("LWM2M", mdn="5550000000"))
-    said = capsys.readouterr()
-    assert "mdn_mismatch" in said.out + said.err
+    with capture_logs() as logged:
+        await service.report(int(A), Report("LWM2M", mdn="5550000000"))
+    assert [(line["log_level"], line["events"]) for line in logged] == [("warning", ("mdn_mismatch",))]
