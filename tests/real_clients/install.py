@@ -33,6 +33,7 @@ DEBIAN_PACKAGES = {
     "coap-client-notls": "libcoap3-bin",
     "coap-client-openssl": "libcoap3-bin",
     "coap-client-gnutls": "libcoap3-bin",
+    "openssl": "openssl",
 }
 
 COMMAND_LIMIT_SECONDS = 900
@@ -115,6 +116,7 @@ CLIENTS = {
         Client("lwm2m-node-lib", ("node", "npm"), HOME / "node", _node_sources, _build_node),
         Client("leshan", ("java", "javac", "mvn"), HOME / "leshan/v2", _leshan_sources, _build_leshan),
         Client("leshan-1", ("java", "javac", "mvn"), HOME / "leshan/v1", _leshan_sources, _build_leshan),
+        Client("openssl", ("openssl",), HOME),
         Client("libcoap", tuple(f"coap-client-{tls}" for tls in ("notls", "openssl", "gnutls")), HOME),
     )
 }

@@ -26,7 +26,7 @@ from overair.protocols.coap.observe import Observation
 from overair.protocols.coap.options import OptionPair, Options
 from overair.protocols.coap.parameters import Parameters
 from overair.protocols.coap.peers import Peer
-from overair.protocols.coap.timers import Timed
+from overair.protocols.timers import Timed
 
 
 class State(enum.Enum):

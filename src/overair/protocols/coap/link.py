@@ -17,7 +17,7 @@ from overair.protocols.coap.message import encode_fields
 from overair.protocols.coap.options import OptionPair
 from overair.protocols.coap.parameters import CoapLimits, Counters, Parameters
 from overair.protocols.coap.peers import Peer, PeerMemory
-from overair.protocols.coap.timers import Timers
+from overair.protocols.timers import Timers
 
 
 class Link:
