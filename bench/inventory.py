@@ -102,6 +102,7 @@ def _register(index: int, now_ms: int) -> Register:
         binding="U",
         queue_mode=False,
         links=fleet.LINKS,
+        identity=b"",
         said=b"",
         registered_ms=now_ms,
         updated_ms=now_ms,

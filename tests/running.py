@@ -15,7 +15,7 @@ USER = "fleet-ops"
 PASSWORD = "c0rrect-horse"
 
 DEADLINE_SECONDS = 30
-_DOOR = re.compile(r"(http|coap) +\w+://(.+):(\d+)$")
+_DOOR = re.compile(r"(http|coaps?) +\w+://(.+):(\d+)$")
 
 
 async def overair(*arguments: str, data: Path, stdin: str = "") -> tuple[int, str, str]:
@@ -53,6 +53,10 @@ class Service:
     def coap(self) -> str:
         return f"coap://127.0.0.1:{self.ports['coap']}"
 
+    @property
+    def coaps(self) -> str:
+        return f"coaps://127.0.0.1:{self.ports['coaps']}"
+
     async def kill(self) -> None:
         """kill -9."""
         self.process.kill()
@@ -65,11 +69,14 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def serving(data: Path, *arguments: str, coap_port: int = 0) -> AsyncIterator[Service]:
+async def serving(
+    data: Path, *arguments: str, coap_port: int = 0, coaps_port: int = 0
+) -> AsyncIterator[Service]:
     """Run ``overair serve`` on free ports of the loopback address until the block ends."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "overair", "serve", "--data", str(data),
-        "--http", "127.0.0.1:0", "--coap", f"127.0.0.1:{coap_port}", *arguments,
+        "--http", "127.0.0.1:0", "--coap", f"127.0.0.1:{coap_port}",
+        "--coaps", f"127.0.0.1:{coaps_port}", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=1 << 20,
     )  # fmt: skip
     service = Service(data, process)

@@ -5,7 +5,9 @@
 
 import asyncio
 import contextlib
+import os
 import random
+import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,15 +21,21 @@ from starlette.routing import Mount, Router
 
 from overair.accounts.service import AccountService
 from overair.accounts.store import SqlAccountStore
+from overair.credentials.ring import KeyRing
+from overair.credentials.sealing import Sealer
+from overair.credentials.service import CredentialService
+from overair.credentials.store import SqlCredentialStore
 from overair.devices.service import DeviceService
 from overair.devices.store import SqlDeviceStore
 from overair.doors.lwm2m.face import UdpFace
 from overair.doors.lwm2m.gateway import Gateway
+from overair.doors.lwm2m.sessions import SavedSessions
 from overair.doors.operator.health import operator_routes
 from overair.doors.thingspace.app import thingspace_app
 from overair.platform.clock import Clock, SystemClock
 from overair.platform.database import Database, check_schema, embedded_url
 from overair.platform.limits import DEFAULT_LIMITS, Limits
+from overair.protocols import dtls
 from overair.protocols.coap import Endpoint
 
 _log = structlog.get_logger()
@@ -50,7 +58,9 @@ class Settings:
     data: Path
     database_url: str | None = None
     http: Address = ("127.0.0.1", 8080)
-    coap: Address | None = ("127.0.0.1", 5683)
+    coaps: Address | None = ("127.0.0.1", 5684)
+    coap: Address | None = None
+    """Where devices may come without security; None: nowhere."""
     enrol_account: str | None = None
     """The account that takes in devices nobody has added; None refuses them."""
     limits: Limits = DEFAULT_LIMITS
@@ -65,6 +75,7 @@ class Server:
         self._resources = contextlib.AsyncExitStack()
         self.http_address: Address | None = None
         self.coap_address: Address | None = None
+        self.coaps_address: Address | None = None
 
     async def __aenter__(self) -> "Server":
         async with contextlib.AsyncExitStack() as opening:
@@ -89,28 +100,57 @@ class Server:
             limits,
             enrol_account_id=enrol.id if enrol else None,
         )
-        if settings.coap is not None:
-            await self._open_coap(opening, settings.coap)
+        if settings.coap is not None or settings.coaps is not None:
+            await self._open_lwm2m(opening)
         await self._open_http(opening, settings.http)
         opening.push_async_callback(_end, asyncio.create_task(self._purge()))
 
-    async def _open_coap(self, opening: contextlib.AsyncExitStack, address: Address) -> None:
-        limits = self._settings.limits
+    async def _open_lwm2m(self, opening: contextlib.AsyncExitStack) -> None:
+        settings, database = self._settings, self._database
         # Tokens and message ids must not be guessed from earlier ones.
         self._endpoint = Endpoint(random=random.SystemRandom())
-        database = self._database
         face = UdpFace(self._endpoint, self._handle_event, busy=lambda: database.busy)
         database.on_idle(face.resume)
-        self._gateway = Gateway(self._endpoint, self.devices, self._clock, limits, face.flush)
+        sealer = Sealer(settings.data, os.environ)
+        self.credentials = CredentialService(
+            SqlCredentialStore(database), sealer, self._clock, settings.limits
+        )
+        keys = self.credentials.key_ring()
+        opening.callback(keys.close)
+        self._gateway = Gateway(
+            self._endpoint, self.devices, self._clock, settings.limits, face.flush, keys.owner
+        )
         opening.push_async_callback(self._gateway.close)
         await self._gateway.start()
+        if settings.coaps is not None:
+            await self.credentials.start()
+            await self._open_coaps(opening, face, settings.coaps, keys, sealer)
+        if settings.coap is not None:
+            self._open_coap(face, settings.coap)
+        opening.callback(face.close)
+
+    async def _open_coaps(
+        self,
+        opening: contextlib.AsyncExitStack,
+        face: UdpFace,
+        address: Address,
+        keys: KeyRing,
+        sealer: Sealer,
+    ) -> None:
+        self._dtls = engine = dtls.Server(keys=keys, random=secrets.token_bytes)
+        saved = SavedSessions(self._settings.data, sealer)
+        now = asyncio.get_running_loop().time()
+        self._gateway.associations(await asyncio.to_thread(saved.take_up, engine, now))
+        with _opening("coaps", address):
+            self.coaps_address = face.open_secure(engine, self._gateway.secured, *address)
+        opening.push_async_callback(saved.keep, engine)
+
+    def _open_coap(self, face: UdpFace, address: Address) -> None:
         with _opening("coap", address):
             self.coap_address = face.open(*address)
-        opening.callback(face.close)
+        host, port = self.coap_address
         reach = "loopback only" if address[0].startswith(LOOPBACK) else "reachable from outside"
-        _log.warning(
-            "coap_without_security", host=self.coap_address[0], port=self.coap_address[1], reach=reach
-        )
+        _log.warning("coap_without_security", host=host, port=port, reach=reach)
 
     async def _open_http(self, opening: contextlib.AsyncExitStack, address: Address) -> None:
         api = thingspace_app(self.accounts, self.devices, self._settings.limits)
@@ -139,15 +179,21 @@ class Server:
 
     def _readings(self) -> Mapping[str, float]:
         readings: dict[str, float] = {"write_backlog": self._database.backlog}
-        if self.coap_address is not None:
+        if self.coap_address is not None or self.coaps_address is not None:
             readings["lwm2m_registrations"] = len(self._gateway.registry)
             for name, value in msgspec.structs.asdict(self._endpoint.counters).items():
                 readings[f"coap_{name}_total"] = value
+        if self.coaps_address is not None:
+            readings["dtls_associations"] = len(self._dtls)
+            for name, value in msgspec.structs.asdict(self._dtls.counters).items():
+                readings[f"dtls_{name}_total"] = value
         return readings
 
     async def _purge(self) -> None:
         while True:
             await self.accounts.purge()
+            if self.coaps_address is not None:
+                await self.credentials.purge()
             await asyncio.sleep(PURGE_SECONDS)
 
 

@@ -81,6 +81,7 @@ def registration(imei: int, *, location: str = "abcd1234", at_ms: int = NOW) -> 
         binding="U",
         queue_mode=True,
         links=b"</3/0>,</5/0>",
+        identity=b"",
         said=b"",
         registered_ms=at_ms,
         updated_ms=at_ms,

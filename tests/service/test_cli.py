@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from overair import V3Device
 from overair.cli import COMMANDS, main
+from overair.credentials.service import CredentialService
 
 ACCOUNT = "0742000123-00001"
 IMEI = "490154203237518"
@@ -77,6 +78,12 @@ def test_accounts(with_account: Terminal) -> None:
         (["device", "add", IMEI, "--account", "1-1"], 1, "there is no account"),
         (["device", "add", IMEI, "--account", ACCOUNT, "--protocol", "mqtt"], 2, "mqtt"),
         (["device", "show", IMEI, "--account", ACCOUNT], 1, "not known"),
+        (["device", "add", IMEI, "--account", ACCOUNT, "--psk-key", "secret"], 2, "hex digits"),
+        (["device", "add", IMEI, "--account", ACCOUNT, "--psk-key", "abab"], 2, "8 to 64 bytes"),
+        (["device", "add", IMEI, "--account", ACCOUNT, "--psk-identity", "i" * 129], 1, "1 to 128 bytes"),
+        (["device", "key", "add", IMEI, "--account", ACCOUNT], 1, "not known"),
+        (["device", "key", "list", IMEI, "--account", ACCOUNT], 1, "not known"),
+        (["device", "key", "remove", IMEI, "--account", ACCOUNT], 1, "not known"),
         (["device", "import", "/nowhere.csv", "--account", ACCOUNT], 2, "does not exist"),
         (["serve", "--http", "nowhere"], 2, "HOST:PORT"),
         (["serve", "--http", "127.0.0.1:99999"], 2, "HOST:PORT"),
@@ -143,6 +150,119 @@ def test_a_device_of_another_account_is_refused(with_account: Terminal) -> None:
     assert with_account.json("device", "list", "--account", "0742000123-00002") == []
 
 
+def keys(terminal: Terminal, imei: str = IMEI) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = terminal.json("device", "key", "list", imei, "--account", ACCOUNT)
+    return found
+
+
+def test_a_device_without_a_key_is_as_before(with_account: Terminal) -> None:
+    added = with_account.json("device", "add", IMEI, "--account", ACCOUNT)
+    assert not {"pskIdentity", "pskKey"} & set(added)
+    assert keys(with_account) == []
+    assert not (with_account.data / "master.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "identity", "key"),
+    [
+        (["--psk"], f"urn:imei:{IMEI}", None),
+        (["--psk-identity", "zähler-1"], "zähler-1", None),
+        (["--psk-key", "00112233445566AABBCC"], f"urn:imei:{IMEI}", "00112233445566aabbcc"),
+        (["--psk", "--psk-identity", "m", "--psk-key", "ab" * 64], "m", "ab" * 64),
+    ],
+)  # fmt: skip
+def test_a_psk_is_shown_once(
+    with_account: Terminal, options: list[str], identity: str, key: str | None
+) -> None:
+    added = with_account.json("device", "add", IMEI, "--account", ACCOUNT, *options)
+    made = added.pop("pskKey")
+    assert added.pop("pskIdentity") == identity
+    assert (made == key) if key else (len(bytes.fromhex(made)) == 16)
+    assert with_account.json("device", "show", IMEI, "--account", ACCOUNT) == added
+    (listed,) = keys(with_account)
+    assert listed == {"pskIdentity": identity, "createTime": listed["createTime"]}
+    stored = b"".join(file.read_bytes() for file in with_account.data.iterdir())
+    assert identity.encode() in stored
+    assert bytes.fromhex(made) not in stored
+    assert made.encode() not in stored
+    assert ((with_account.data / "master.key").stat().st_mode & 0o777) == 0o600
+
+
+def test_a_psk_on_a_terminal(with_account: Terminal) -> None:
+    shown = with_account.run("device", "add", IMEI, "--account", ACCOUNT, "--psk-key", "ab" * 16)
+    assert ("ab" * 16 in shown.stdout, "can't be shown again" in shown.stderr) == (True, True)
+    shown = with_account.run("device", "key", "add", IMEI, "--account", ACCOUNT, "--psk-key", "cd" * 16)
+    assert ("cd" * 16 in shown.stdout, "can't be shown again" in shown.stderr) == (True, True)
+    listed = with_account.run("device", "key", "list", IMEI, "--account", ACCOUNT).stdout
+    assert listed.count(f"urn:imei:{IMEI}") == 2
+    assert "ab" * 16 not in listed
+    assert "cd" * 16 not in listed
+
+
+def test_a_key_is_changed_and_removed(with_account: Terminal) -> None:
+    with_account.json("device", "add", IMEI, "--account", ACCOUNT, "--psk")
+    made = with_account.json("device", "key", "add", IMEI, "--account", ACCOUNT)
+    assert set(made) == {"pskIdentity", "pskKey"}
+    with_account.json("device", "key", "add", IMEI, "--account", ACCOUNT, "--psk-identity", "second")
+    nameless = ("device", "key", "remove", IMEI, "--account", ACCOUNT, "--psk-identity", "")
+    assert with_account.run(*nameless).exit_code == 1  # none, and not the usual one
+    second, current, old = keys(with_account)
+    assert [("expiryTime" in row) for row in (second, current, old)] == [False, False, True]
+    assert (second["pskIdentity"], current["pskIdentity"]) == ("second", made["pskIdentity"])
+
+    assert with_account.run("device", "key", "remove", IMEI, "--account", ACCOUNT).exit_code == 0
+    assert keys(with_account) == [second]
+    again = with_account.run("device", "key", "remove", IMEI, "--account", ACCOUNT)
+    assert (again.exit_code, "has no PSK identity" in again.output) == (1, True)
+    remove = ("device", "key", "remove", IMEI, "--account", ACCOUNT, "--psk-identity", "second")
+    assert with_account.run(*remove).exit_code == 0
+    assert keys(with_account) == []
+
+
+def test_keys_of_a_device_are_its_accounts_business(with_account: Terminal) -> None:
+    other = "0742000123-00002"
+    with_account.json("account", "add", other)
+    with_account.json("device", "add", IMEI, "--account", ACCOUNT, "--psk")
+    for command in ("add", "list", "remove"):
+        refused = with_account.run("device", "key", command, IMEI, "--account", other)
+        assert (refused.exit_code, "not known to the account" in refused.output) == (1, True)
+    refused = with_account.run("device", "add", IMEI, "--account", other, "--psk")
+    assert (refused.exit_code, "another account" in refused.output) == (1, True)
+    assert len(keys(with_account)) == 1
+
+
+def test_a_device_is_not_added_without_the_key_it_was_to_have(with_account: Terminal) -> None:
+    with_account.json("device", "add", IMEI, "--account", ACCOUNT, "--psk-identity", "meter")
+    add = ("device", "add", "867723030209919", "--account", ACCOUNT, "--psk-identity", "meter")
+    refused = with_account.run(*add, "--psk-key", "ab" * 16)
+    assert (refused.exit_code, "belongs to another device" in refused.output) == (1, True)
+    assert "ab" * 16 not in refused.output
+    assert len(with_account.json("device", "list", "--account", ACCOUNT)) == 1
+
+
+def test_without_the_right_master_key_no_key_is_added(
+    with_account: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_account.json("device", "add", IMEI, "--account", ACCOUNT, "--psk")
+    master = with_account.data / "master.key"
+    master.chmod(0o644)
+    add = ("device", "key", "add", IMEI, "--account", ACCOUNT)
+    refused = with_account.run(*add)
+    assert (refused.exit_code, "chmod 600" in refused.output) == (1, True)
+    kept = master.read_bytes()
+    master.unlink()
+    refused = with_account.run(*add)
+    assert (refused.exit_code, "is missing" in refused.output) == (1, True)
+    monkeypatch.setenv("OVERAIR_MASTER_KEY", "0f" * 32)
+    refused = with_account.run(*add)
+    assert (refused.exit_code, "does not open" in refused.output) == (1, True)
+    assert len(keys(with_account)) == 1
+    monkeypatch.setenv("OVERAIR_MASTER_KEY", kept.hex())
+    with_account.json(*add)
+    assert len(keys(with_account)) == 2
+    assert not master.exists()
+
+
 def write(terminal: Terminal, text: str, encoding: str = "utf-8") -> str:
     file = terminal.data.parent / "fleet.csv"
     file.write_bytes(text.encode(encoding))
@@ -158,6 +278,74 @@ def test_import(with_account: Terminal) -> None:
     first, second = with_account.json("device", "list", "--account", ACCOUNT)
     assert (first["deviceId"], first["make"], first["protocol"]) == (IMEI, "Acme", "LWM2M")
     assert (second["deviceId"], second["protocol"]) == ("867723030209919", "NONE")
+
+
+def test_import_with_keys(with_account: Terminal) -> None:
+    file = write(
+        with_account,
+        "imei,psk_identity,psk_key\n"
+        f"{IMEI},meter-1,{'AB' * 16}\n867723030209919,,{'cd' * 16}\n864475044204278,,\n",
+    )
+    for _ in range(2):  # the same keys again change nothing
+        imported = with_account.json("device", "import", file, "--account", ACCOUNT)
+        assert imported == {"imported": 3, "errors": []}
+    assert [row["pskIdentity"] for row in keys(with_account)] == ["meter-1"]
+    assert [row["pskIdentity"] for row in keys(with_account, "867723030209919")] == [
+        "urn:imei:867723030209919"
+    ]
+    assert keys(with_account, "864475044204278") == []
+
+
+def test_an_import_with_a_key_that_is_refused_adds_nothing(with_account: Terminal) -> None:
+    with_account.json("device", "add", "864475044204278", "--account", ACCOUNT, "--psk-identity", "taken")
+    file = write(
+        with_account,
+        "imei,psk_identity,psk_key\n"
+        f"{IMEI},meter-1,\n990012000000001,,xyz\n990012000000002,,abab\n"
+        f"990012000000003,{'i' * 129},{'ab' * 16}\n"
+        f"990012000000004,m,{'ab' * 16}\n990012000000005,m,{'ab' * 16}\n"
+        f"990012000000006,urn:imei:990012000000007,{'ab' * 16}\n990012000000007,,{'ab' * 16}\n",
+    )
+    refused = with_account.run("device", "import", file, "--account", ACCOUNT)
+    says = {
+        2: "an import makes no keys", 3: "hex digits", 4: "8 to 64 bytes", 5: "1 to 128 bytes",
+        7: "stands on line 6", 9: "stands on line 8",
+    }  # fmt: skip
+    for line, reason in says.items():
+        assert any(f":{line}: " in row and reason in row for row in refused.stderr.splitlines()), reason
+    assert "xyz" not in refused.output
+    assert "abab" not in refused.output
+
+    good = "".join(f"99001200000{number:04d},,{'ab' * 16}\n" for number in range(20))
+    file = write(with_account, f"imei,psk_identity,psk_key\n{good}{IMEI},taken,{'ab' * 16}\n")
+    refused = with_account.run("device", "import", file, "--account", ACCOUNT)
+    assert refused.exit_code == 1
+    assert ":22: PSK identity 'taken' belongs to another device" in refused.stderr
+    assert len(with_account.json("device", "list", "--account", ACCOUNT)) == 1
+
+
+def test_an_import_of_foreign_devices_adds_no_keys(with_account: Terminal) -> None:
+    with_account.json("account", "add", "0742000123-00002")
+    with_account.json("device", "add", "864475044204278", "--account", "0742000123-00002")
+    file = write(with_account, f"imei,psk_key\n{IMEI},{'ab' * 16}\n864475044204278,{'ab' * 16}\n")
+    refused = with_account.run("device", "import", file, "--account", ACCOUNT)
+    assert (refused.exit_code, ":3: " in refused.stderr) == (1, True)
+    with_account.json("device", "add", IMEI, "--account", ACCOUNT)
+    assert keys(with_account) == []
+
+
+def test_an_import_that_another_command_gets_in_the_way_of_says_so(
+    with_account: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def too_early(*_: object) -> None:
+        """Checked, before the other command had the identity."""
+
+    with_account.json("device", "add", "864475044204278", "--account", ACCOUNT, "--psk-identity", "taken")
+    monkeypatch.setattr(CredentialService, "check", too_early)
+    file = write(with_account, f"imei,psk_identity,psk_key\n{IMEI},taken,{'ab' * 16}\n")
+    refused = with_account.run("device", "import", file, "--account", ACCOUNT)
+    assert (refused.exit_code, "devices were added, but not their keys" in refused.stderr) == (1, True)
+    assert keys(with_account) == []
 
 
 def test_an_import_is_whole_or_not_at_all(with_account: Terminal) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class Services:
 
     accounts: Any
     devices: Any
+    credentials: Any
 
 
 class AddressType(click.ParamType[Address]):
@@ -84,11 +86,13 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T
 def _reason(error: Exception) -> str | None:
     """Return why a command was refused; None if the error is ours. Imported late, to keep commands quick."""
     from overair.accounts.errors import AccountError
+    from overair.credentials.model import CredentialError
     from overair.devices.model import DeviceError
     from overair.platform.database import DatabaseError, SchemaError
     from overair.server import DoorError
 
-    if isinstance(error, AccountError | DeviceError | DatabaseError | DoorError | SchemaError):
+    refused = (AccountError, CredentialError, DeviceError, DatabaseError, DoorError, SchemaError)
+    if isinstance(error, refused):
         return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
@@ -100,6 +104,9 @@ async def open_services(data: Path, database_url: str | None) -> AsyncIterator[S
     """Open the database directly; a service that runs on it meanwhile sees what is written."""
     from overair.accounts.service import AccountService
     from overair.accounts.store import SqlAccountStore
+    from overair.credentials.sealing import Sealer
+    from overair.credentials.service import CredentialService
+    from overair.credentials.store import SqlCredentialStore
     from overair.devices.service import DeviceService
     from overair.devices.store import SqlDeviceStore
     from overair.platform.clock import SystemClock
@@ -113,6 +120,7 @@ async def open_services(data: Path, database_url: str | None) -> AsyncIterator[S
         yield Services(
             AccountService(SqlAccountStore(database), clock, DEFAULT_LIMITS),
             DeviceService(SqlDeviceStore(database), clock, DEFAULT_LIMITS),
+            CredentialService(SqlCredentialStore(database), Sealer(data, os.environ), clock, DEFAULT_LIMITS),
         )
 
 

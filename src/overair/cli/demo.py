@@ -15,6 +15,7 @@ import msgspec
 from overair.cli.common import asynchronous
 from overair.server import DoorError, Server, Settings
 from overair.simulator.fleet import Fleet
+from overair.simulator.keys import Psk
 from overair.simulator.profile import Identity, identities
 
 DEVICES = 25
@@ -39,7 +40,7 @@ async def command(once: bool) -> None:
             fleet = list(identities(DEVICES))
             account_id = (await server.accounts.account(ACCOUNT)).id
             await server.devices.add(account_id, [_provisioning(identity) for identity in fleet])
-            async with _running(fleet, server):
+            async with _running(fleet, server, await _keys(server, account_id, fleet)):
                 arrived = await _show_arrivals(server, account_id)
                 await _show_record(server, key, fleet[0])
                 if once:
@@ -51,11 +52,12 @@ async def command(once: bool) -> None:
 @contextlib.asynccontextmanager
 async def _service(folder: Path) -> AsyncIterator[Server]:
     """Open the service on its usual ports, or on free ones if those are taken."""
-    usual = Settings(folder)
+    usual = Settings(folder, coap=("127.0.0.1", 5683))
     try:
         server = await Server(usual).__aenter__()
     except DoorError:
-        server = await Server(Settings(folder, http=("127.0.0.1", 0), coap=("127.0.0.1", 0))).__aenter__()
+        free = ("127.0.0.1", 0)
+        server = await Server(Settings(folder, http=free, coaps=free, coap=free)).__aenter__()
     try:
         yield server
     finally:
@@ -75,12 +77,27 @@ def _provisioning(identity: Identity) -> Any:
     return Provisioning(int(identity.imei), mdn=identity.mdn)
 
 
+async def _keys(server: Server, account_id: int, fleet: list[Identity]) -> dict[str, Psk]:
+    """Make a key for each device; the identity is its endpoint's name, as most modules have it."""
+    made = [
+        server.credentials.prepared(int(device.imei), identity=device.endpoint.encode()) for device in fleet
+    ]
+    await server.credentials.add(account_id, made)
+    return {device.imei: Psk(new.identity, new.key) for device, new in zip(fleet, made, strict=True)}
+
+
 @contextlib.asynccontextmanager
-async def _running(fleet: list[Identity], server: Server) -> AsyncIterator[None]:
-    if server.coap_address is None:
+async def _running(fleet: list[Identity], server: Server, keys: dict[str, Psk]) -> AsyncIterator[None]:
+    if server.coaps_address is None:
         raise click.ClickException("the LwM2M door is not open")
     # Slow enough to be watched.
-    devices = Fleet(fleet, server.coap_address, random=random.SystemRandom(), per_second=10)
+    devices = Fleet(
+        fleet,
+        server.coaps_address,
+        random=random.SystemRandom(),
+        per_second=10,
+        keys=lambda device: keys[device.imei],
+    )
     await devices.start()
     try:
         yield
@@ -98,7 +115,7 @@ async def _show_arrivals(server: Server, account_id: int) -> bool:
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH
-    console.print(f"{DEVICES} simulated devices register by LwM2M over CoAP …")
+    console.print(f"{DEVICES} simulated devices register by LwM2M over DTLS …")
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ARRIVAL_SECONDS
     devices: list[dict[str, Any]] = []

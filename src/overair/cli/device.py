@@ -19,7 +19,10 @@ from overair.cli.common import (
     print_json,
     print_table,
 )
-from overair.cli.device_file import read_devices
+from overair.cli.device_file import Errors, Row, read_devices
+from overair.cli.device_key import command as key_command
+from overair.cli.device_key import key_option, prepared, psk_fields, say_keep
+from overair.credentials.model import CredentialError, KeysRefused, NewPsk
 from overair.devices.model import AddRefused, DeviceError, Provisioning, imei_number
 
 HEADINGS = ("DEVICE", "MAKE", "MODEL", "FIRMWARE", "PROTOCOL", "MDN", "FOTA")
@@ -32,6 +35,9 @@ def command() -> None:
     """Devices, by their IMEI."""
 
 
+command.add_command(key_command, "key")
+
+
 @command.command()
 @click.argument("imei")
 @click.option("--account", required=True, metavar="NAME", help="Whose device.")
@@ -40,6 +46,9 @@ def command() -> None:
 @click.option("--model", help="Model, until the device reports its own.")
 @click.option("--firmware", help="Firmware version, until the device reports its own.")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="A hint until the first contact.")
+@click.option("--psk", is_flag=True, help="Make a pre-shared key; it is shown now and never again.")
+@click.option("--psk-identity", metavar="TEXT", help="Its identity [default: urn:imei:IMEI].")
+@key_option
 @json_option
 @data_options
 @asynchronous
@@ -51,6 +60,9 @@ async def add(
     model: str | None,
     firmware: str | None,
     protocol: str | None,
+    psk: bool,
+    psk_identity: str | None,
+    psk_key: bytes | None,
     as_json: bool,
     data: Path,
     database_url: str | None,
@@ -66,11 +78,14 @@ async def add(
     )
     async with open_services(data, database_url) as services:
         account_id = (await services.accounts.account(account)).id
+        wanted = []
+        if psk or psk_identity is not None or psk_key is not None:
+            wanted.append(prepared(services, said.imei, psk_identity, psk_key))
         try:
-            await services.devices.add(account_id, [said])
+            await _add(services, account_id, [said], wanted)
         except AddRefused as refused:
             raise DeviceError(refused.errors[0][1]) from refused
-        await _print_device(services, account_id, imei, as_json=as_json)
+        await _print_device(services, account_id, imei, *wanted, as_json=as_json)
 
 
 @command.command(name="import")
@@ -82,17 +97,14 @@ async def add(
 async def import_(file: Path, account: str, as_json: bool, data: Path, database_url: str | None) -> None:
     """Add the devices of a CSV FILE: all of them, or none and a line for each row that is wrong.
 
-    The first line names the columns: imei, and any of mdn, make, model, firmware, protocol.
+    The first line names the columns: imei, and any of mdn, make, model, firmware, protocol, psk_identity,
+    psk_key (hex).
     """
     with _progress(file) as advance:
         rows, errors = read_devices(file, advance)
     async with open_services(data, database_url) as services:
         account_id = (await services.accounts.account(account)).id
-        if not errors:
-            try:
-                await services.devices.add(account_id, [row.said for row in rows])
-            except AddRefused as refused:
-                errors = [(rows[place].line, reason) for place, reason in refused.errors]
+        errors = errors or await _add_rows(services, account_id, rows)
     if as_json:
         print_json(
             {
@@ -170,12 +182,44 @@ async def _all(services: Services, account_id: int) -> list[dict[str, Any]]:
         after = page.last
 
 
-async def _print_device(services: Services, account_id: int, imei: str, *, as_json: bool) -> None:
+async def _add_rows(services: Services, account_id: int, rows: list[Row]) -> Errors:
+    """Add the devices of a file and their keys, or return what is wrong with them."""
+    keyed = [(row, row.psk) for row in rows if row.psk is not None]
+    try:
+        await _add(services, account_id, [row.said for row in rows], [psk for _, psk in keyed])
+    except AddRefused as refused:
+        return [(rows[place].line, reason) for place, reason in refused.errors]
+    except KeysRefused as refused:
+        return [(keyed[place][0].line, str(reason)) for place, reason in refused.errors]
+    return []
+
+
+async def _add(services: Services, account_id: int, said: list[Provisioning], psks: list[NewPsk]) -> None:
+    """Add devices and keys: two transactions, so the keys are checked before the devices are added.
+
+    Then the keys can be refused only if another command takes an identity in between.
+    """
+    await services.credentials.check(account_id, psks)
+    await services.devices.add(account_id, said)
+    try:
+        await services.credentials.add(account_id, psks)
+    except KeysRefused as refused:
+        raise CredentialError(
+            f"the devices were added, but not their keys, since just now another command changed theirs: "
+            f"{refused}; run this command again"
+        ) from refused
+
+
+async def _print_device(services: Services, account_id: int, imei: str, *psks: NewPsk, as_json: bool) -> None:
     record = msgspec.json.decode(await services.devices.show(account_id, imei))
+    for psk in psks:
+        record |= psk_fields(psk)
     if as_json:
         print_json(record)
     else:
         print_fields({name: _shown(value) for name, value in record.items()})
+        if psks:
+            say_keep()
 
 
 def _row(device: dict[str, Any]) -> list[str]:

@@ -16,10 +16,13 @@ from overair.cli.common import Address, AddressType, asynchronous, data_options
     "--http", type=AddressType(), default="127.0.0.1:8080", show_default=True, help="REST API and health."
 )
 @click.option(
-    "--coap", type=AddressType(), default="127.0.0.1:5683", show_default=True,
-    help="LwM2M without security.",
+    "--coaps", type=AddressType(), default="127.0.0.1:5684", show_default=True,
+    help="LwM2M over DTLS.",
 )  # fmt: skip
-@click.option("--no-coap", is_flag=True, help="Don't open the door without security.")
+@click.option("--no-coaps", is_flag=True, help="Don't open the door with DTLS.")
+@click.option(
+    "--coap", type=AddressType(), help="LwM2M without security, for sandboxes: 127.0.0.1:5683 [default: off]."
+)
 @click.option(
     "--enroll",
     type=click.Choice(["refuse", "open"]),
@@ -33,8 +36,9 @@ from overair.cli.common import Address, AddressType, asynchronous, data_options
 @asynchronous
 async def command(
     http: Address,
-    coap: Address,
-    no_coap: bool,
+    coaps: Address,
+    no_coaps: bool,
+    coap: Address | None,
     enroll: str,
     enroll_account: str | None,
     verbose: bool,
@@ -48,7 +52,14 @@ async def command(
     if (enroll == "open") != (enroll_account is not None):
         raise click.UsageError("--enroll open and --enroll-account NAME go together")
     configure_logs(level=logging.INFO if verbose else logging.WARNING)
-    settings = Settings(data, database_url, http, None if no_coap else coap, enroll_account)
+    settings = Settings(
+        data,
+        database_url,
+        http,
+        coaps=None if no_coaps else coaps,
+        coap=coap,
+        enrol_account=enroll_account,
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -56,6 +67,8 @@ async def command(
     async with Server(settings) as server:
         if server.http_address is not None:
             click.echo(f"http  http://{_shown(server.http_address)}")
+        if server.coaps_address is not None:
+            click.echo(f"coaps coaps://{_shown(server.coaps_address)}")
         if server.coap_address is not None:
             click.echo(f"coap  coap://{_shown(server.coap_address)}")
         _spare_the_collector()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import csv
 import random
+import secrets
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,9 +18,12 @@ import msgspec
 from overair.cli.common import Address, AddressType, json_option, print_json
 
 if TYPE_CHECKING:
-    from overair.simulator import Fleet, Identity, Refusal, Standing
+    from overair.simulator import Fleet, Identity, Psk, Refusal, Standing
 
 CSV_COLUMNS = ("imei", "mdn", "make", "model", "firmware", "protocol")
+KEY_COLUMNS = ("psk_identity", "psk_key")
+KEY_BYTES = 16
+PLAIN_PORT, SECURE_PORT = 5683, 5684
 DEVICES_MAX = 50_000
 LIFETIME_SECONDS_MAX = 2**31 - 1
 IMEIS_SHOWN = 10
@@ -28,6 +33,7 @@ REFRESH_SECONDS = 0.25
 HINTS = {
     "4.03": "not known to the service: add it first or start the service with --enroll open",
     "4.12": "the service does not speak this version of LwM2M",
+    "DTLS handshake": "does the service know this PSK identity and this key?",
     "no answer": "is the service running, and is this its address?",
 }
 
@@ -42,7 +48,9 @@ def command() -> None:
     "--count", type=click.IntRange(1, DEVICES_MAX), default=10, show_default=True, help="How many devices."
 )
 @click.option(
-    "--server", type=AddressType(), default="127.0.0.1:5683", show_default=True, help="Where they register."
+    "--server",
+    type=AddressType(),
+    help=f"Where they register [default: 127.0.0.1, port {PLAIN_PORT}, or {SECURE_PORT} with --coaps].",
 )
 @click.option("--first-imei", metavar="IMEI", help="The first device; the others follow it.")
 @click.option(
@@ -59,17 +67,30 @@ def command() -> None:
 )
 @click.option("--queue-mode", is_flag=True, help="The devices sleep when nothing is said for a while.")
 @click.option("--duration", type=click.FloatRange(min=0.1), help="Stop after so many seconds.")
+@click.option("--coaps", is_flag=True, help="Speak DTLS; takes --psk-key or --keys.")
+@click.option("--psk-key", metavar="HEX", help="One key for all devices; the identity is the endpoint name.")
+@click.option(
+    "--keys",
+    "key_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV with the columns imei, psk_identity, psk_key; others are passed over.",
+)
 @click.option("--imeis-only", is_flag=True, help="Print the devices for 'overair device import', and end.")
+@click.option("--with-keys", is_flag=True, help="With --imeis-only: a new key for each, for --keys.")
 @json_option
 def lwm2m(
     count: int,
-    server: Address,
+    server: Address | None,
     first_imei: str | None,
     per_second: float,
     lifetime: int | None,
     queue_mode: bool,
     duration: float | None,
+    coaps: bool,
+    psk_key: str | None,
+    key_file: Path | None,
     imeis_only: bool,
+    with_keys: bool,
     as_json: bool,
 ) -> None:
     """Run LwM2M devices until Ctrl-C, or as long as you say. The same IMEI is always the same device.
@@ -82,25 +103,71 @@ def lwm2m(
         devices = list(identities(count, first_imei=first_imei or FIRST_IMEI))
     except IdentityError as wrong:
         raise click.BadParameter(str(wrong), param_hint="--first-imei") from wrong
+    if with_keys and not imeis_only:
+        raise click.UsageError("--with-keys goes with --imeis-only")
     if imeis_only:
-        _print_devices(devices, as_json=as_json)
+        _print_devices(devices, with_keys=with_keys, as_json=as_json)
         return
+    keys = _keys(devices, psk_key, key_file, coaps=coaps)
+    server = server or ("127.0.0.1", SECURE_PORT if coaps else PLAIN_PORT)
     devices = [_adjusted(device, lifetime, queue_mode=queue_mode) for device in devices]
     try:
-        asyncio.run(_run(devices, server, per_second, duration, as_json=as_json))
+        asyncio.run(_run(devices, server, keys, per_second, duration, as_json=as_json))
     except FleetError as refused:
         raise click.ClickException(str(refused)) from refused
 
 
-def _print_devices(devices: Sequence[Identity], *, as_json: bool) -> None:
-    rows = [(each.imei, each.mdn, each.profile.make, each.profile.model) for each in devices]
-    # The firmware is left to be read from the device: what an import says of it is only a guess.
-    full = [(*row, "", "lwm2m") for row in rows]
+def _print_devices(devices: Sequence[Identity], *, with_keys: bool, as_json: bool) -> None:
+    columns = CSV_COLUMNS + KEY_COLUMNS if with_keys else CSV_COLUMNS
+    rows = [_row(device, with_key=with_keys) for device in devices]
     if as_json:
-        print_json([dict(zip(CSV_COLUMNS, row, strict=True)) for row in full])
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerows([CSV_COLUMNS, *full])
+    writer.writerows([columns, *rows])
+
+
+def _row(device: Identity, *, with_key: bool) -> tuple[str, ...]:
+    # The firmware is left to be read from the device: what an import says of it is only a guess.
+    row = (device.imei, device.mdn, device.profile.make, device.profile.model, "", "lwm2m")
+    return (*row, device.endpoint, secrets.token_hex(KEY_BYTES)) if with_key else row
+
+
+def _keys(
+    devices: Sequence[Identity], psk_key: str | None, key_file: Path | None, *, coaps: bool
+) -> Callable[[Identity], Psk] | None:
+    """Return where each device gets its key from; None for plain CoAP."""
+    if not coaps:
+        if psk_key is not None or key_file is not None:
+            raise click.UsageError("--psk-key and --keys go with --coaps")
+        return None
+    if (psk_key is None) == (key_file is None):
+        raise click.UsageError("--coaps takes one of --psk-key and --keys")
+    from overair.simulator import PskError
+
+    try:
+        keys = _own_keys(devices, key_file) if key_file is not None else _same_key(devices, psk_key or "")
+    except PskError as wrong:
+        hint = "--psk-key" if key_file is None else "--keys"
+        raise click.BadParameter(str(wrong), param_hint=hint) from wrong
+    return lambda device: keys[device.imei]
+
+
+def _same_key(devices: Iterable[Identity], text: str) -> dict[str, Psk]:
+    from overair.simulator import Psk, parse_key
+
+    key = parse_key(text)
+    return {device.imei: Psk(device.endpoint.encode(), key) for device in devices}
+
+
+def _own_keys(devices: Sequence[Identity], file: Path) -> dict[str, Psk]:
+    from overair.simulator import PskError, read_keys
+
+    keys = read_keys(file)
+    missing = [device.imei for device in devices if device.imei not in keys]
+    if missing:
+        raise PskError(f"no key for {len(missing)} of {len(devices)} devices, the first is {missing[0]}")
+    return keys
 
 
 def _adjusted(device: Identity, lifetime: int | None, *, queue_mode: bool) -> Identity:
@@ -113,7 +180,13 @@ def _adjusted(device: Identity, lifetime: int | None, *, queue_mode: bool) -> Id
 
 
 async def _run(
-    devices: Sequence[Identity], server: Address, per_second: float, duration: float | None, *, as_json: bool
+    devices: Sequence[Identity],
+    server: Address,
+    keys: Callable[[Identity], Psk] | None,
+    per_second: float,
+    duration: float | None,
+    *,
+    as_json: bool,
 ) -> None:
     from overair.simulator import Fleet
 
@@ -121,7 +194,7 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    fleet = Fleet(devices, server, random=random.SystemRandom(), per_second=per_second)
+    fleet = Fleet(devices, server, random=random.SystemRandom(), per_second=per_second, keys=keys)
     try:
         await fleet.start()
         await _watch(fleet, len(devices), stop, duration)
@@ -179,6 +252,7 @@ def _report(
                 "updates": tally.updates,
                 "answered": tally.answered,
                 "notifications": tally.notifications,
+                "handshakes": tally.handshakes,
                 "refused": [{"deviceId": each.imei, "reason": each.reason} for each in refused],
                 "waiting": [{"deviceId": each.imei, "reason": each.reason} for each in waiting],
             }

@@ -120,6 +120,8 @@ class Registration(msgspec.Struct, frozen=True, gc=False):
     queue_mode: bool
     links: bytes
     """The registration's payload as it came (link format)."""
+    identity: bytes
+    """The security identity that it registered with; empty without security."""
     said: bytes
     """What else the Register said of the device, as :class:`overair.devices.changes.Said`."""
     registered_ms: int

@@ -85,6 +85,7 @@ registrations = Table(
     Column("binding", String(8), nullable=False),
     Column("queue_mode", Boolean, nullable=False),
     Column("links", LargeBinary, nullable=False),
+    Column("identity", LargeBinary(256), nullable=False),
     Column("said", LargeBinary, nullable=False),
     Column("registered_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),

@@ -32,6 +32,11 @@ class Limits:
     failed_logins: int = 5
     sessions_per_user: int = 1000  # the oldest make room
 
+    # Pre-shared keys of devices (spec lwm2m.md, section 10.2).
+    identities_per_device: int = 4
+    keys_per_identity: int = 4  # a handshake tries them all
+    key_overlap_days: int = 7  # how long the old key stays valid beside the new one
+
     # LwM2M.
     registrations: int = 2_000_000  # 1.5 kB each: 3 GB
     refreshes_at_once: int = 512  # devices whose inventory is read at the same time

@@ -1,11 +1,12 @@
 """Simulated devices, which speak through the same protocol code as the service and know nothing else of it.
 
-`SimulatedDevice` is one LwM2M device without socket and clock; `Fleet` runs many over real sockets,
-`Network` on a virtual clock.
+`SimulatedDevice` is one LwM2M device without socket and clock, `SecureDevice` one that speaks DTLS; `Fleet`
+runs many over real sockets, `Network` on a virtual clock.
 """
 
 from overair.simulator.device import SimulatedDevice, Tally
 from overair.simulator.fleet import Fleet, FleetError, Refusal, Standing
+from overair.simulator.keys import Psk, PskError, parse_key, read_keys
 from overair.simulator.lifecycle import State, UnexpectedEventError
 from overair.simulator.profile import (
     FIRST_IMEI,
@@ -17,6 +18,7 @@ from overair.simulator.profile import (
     Software,
     identities,
 )
+from overair.simulator.secure import SecureDevice
 from overair.simulator.virtual import Faults, Network, NetworkError
 
 __all__ = [
@@ -31,7 +33,10 @@ __all__ = [
     "Network",
     "NetworkError",
     "Profile",
+    "Psk",
+    "PskError",
     "Refusal",
+    "SecureDevice",
     "SimulatedDevice",
     "Software",
     "Standing",
@@ -39,4 +44,6 @@ __all__ = [
     "Tally",
     "UnexpectedEventError",
     "identities",
+    "parse_key",
+    "read_keys",
 ]

@@ -47,8 +47,10 @@ MAX_AGE_SECONDS_MAX: Final = 86_400
 OBSERVATIONS_MAX: Final = 16
 """Fewer than the endpoint's queue for one peer, so that a notification always finds room."""
 
+DEAF: Final = (State.OFF, State.REFUSED, State.REBOOTING)
+"""Where a device hears nothing and repeats nothing."""
+
 _OBSERVE_NUMBERS: Final = 1 << 24
-_DEAF: Final = (State.OFF, State.REFUSED, State.REBOOTING)
 _ASKING_PATIENCE: Final = (codes.TOO_MANY_REQUESTS,)
 
 
@@ -63,6 +65,9 @@ class Tally(Struct, gc=False):
     slept_through: int = 0
     """Datagrams that came while it was asleep, or off."""
     timeouts: int = 0
+    handshakes: int = 0
+    """DTLS associations, those that took up an older session included."""
+    resumed: int = 0
 
 
 class _Observation(Struct, gc=False):
@@ -160,27 +165,41 @@ class SimulatedDevice:
 
     def receive(self, datagram: bytes, now: float) -> None:
         """Take a datagram of the server; one that comes while the radio is off is lost."""
-        if self.state in _DEAF or self.is_asleep(now):
+        if self.state in DEAF or self.is_asleep(now):
             self.tally.slept_through += 1
             return
         self._awake.touched(now)
-        self._handle(self._endpoint.receive(datagram, self._server, now), now)
+        self._take(datagram, now)
 
     def advance(self, now: float) -> None:
         """Do what is due: Updates, the next attempt to register, retransmissions."""
-        if self.state not in _DEAF:
-            for event in self._endpoint.advance(now):
-                self._handle(event, now)
+        if self.state not in DEAF:
+            self._repeat(now)
         if self._due is not None and self._due <= now:
             self._due = None
             self._change_state(Cause.DUE, now)
 
     def next_due(self) -> float | None:
         """When `advance` must be called next, None if nothing waits."""
-        messages = None if self.state in _DEAF else self._endpoint.next_due()
+        messages = None if self.state in DEAF else self._repeat_due()
         if messages is None or self._due is None:
             return self._due if messages is None else messages
         return min(messages, self._due)
+
+    # -- what lies below, of which `SecureDevice` has more -----------------------------------------
+
+    def _take(self, datagram: bytes, now: float) -> None:
+        self._handle(self._endpoint.receive(datagram, self._server, now), now)
+
+    def _repeat(self, now: float) -> None:
+        for event in self._endpoint.advance(now):
+            self._handle(event, now)
+
+    def _repeat_due(self) -> float | None:
+        return self._endpoint.next_due()
+
+    def _hang_up(self) -> None:
+        """There is nothing to end: CoAP alone knows no association."""
 
     # -- registration ------------------------------------------------------------------------------
 
@@ -248,6 +267,7 @@ class SimulatedDevice:
         self._exchange = None
         self._location = ()
         self._observations.clear()
+        self._hang_up()
 
     def _power_up(self, now: float) -> None:
         # A new endpoint: message ids, tokens and everything in flight are gone with the power.

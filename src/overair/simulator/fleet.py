@@ -17,8 +17,10 @@ from typing import Final
 from msgspec import Struct
 
 from overair.simulator.device import SimulatedDevice, Tally
+from overair.simulator.keys import Psk
 from overair.simulator.lifecycle import State
 from overair.simulator.profile import Identity
+from overair.simulator.secure import SecureDevice
 
 Address = tuple[str, int]
 
@@ -63,6 +65,7 @@ class _Member:
 class Fleet:
     """Simulated devices of one server, made in a running event loop.
 
+    With `keys`, which gives each device its own, they speak DTLS and `server` is the secure door.
     `all_registered` is set once each of them has been registered.
     """
 
@@ -73,6 +76,7 @@ class Fleet:
         *,
         random: random_module.Random,
         per_second: float = 500.0,
+        keys: Callable[[Identity], Psk] | None = None,
     ) -> None:
         if not per_second > 0:
             raise FleetError("per_second: more than 0")
@@ -83,6 +87,7 @@ class Fleet:
         self._server = server
         self._random = random
         self._per_second = per_second
+        self._keys = keys
         self._members: list[_Member] = []
         self._registered_once = 0
         self._leaving: set[_Member] = set()
@@ -130,6 +135,21 @@ class Fleet:
         """All devices, in the order of their identities."""
         return [member.device for member in self._members]
 
+    def move(self) -> None:
+        """Give each device another port, as a NAT does that forgot them; what is under way is lost.
+
+        FleetError if the system does not give as many sockets.
+        """
+        for member in self._members:
+            old = member.socket
+            try:
+                member.socket = _connected(old.family, old.getpeername())
+            except OSError as error:
+                raise FleetError(f"socket: {error.strerror}") from error
+            self._loop.remove_reader(old)
+            old.close()
+            self._loop.add_reader(member.socket, self._readable, member)
+
     def standing(self) -> Standing:
         """Count. Tens of milliseconds for ten thousand devices."""
         total = Tally()
@@ -162,16 +182,14 @@ class Fleet:
         return family, (str(address[0]), int(address[1]))
 
     def _member(self, identity: Identity, family: int, address: Address) -> _Member:
-        own_socket = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            own_socket.setblocking(False)
-            own_socket.connect(address)
-        except OSError:
-            own_socket.close()
-            raise
-        member = _Member(SimulatedDevice(identity, address, random=self._random), own_socket)
-        self._loop.add_reader(own_socket, self._readable, member)
+        member = _Member(self._device(identity, address), _connected(family, address))
+        self._loop.add_reader(member.socket, self._readable, member)
         return member
+
+    def _device(self, identity: Identity, address: Address) -> SimulatedDevice:
+        if self._keys is None:
+            return SimulatedDevice(identity, address, random=self._random)
+        return SecureDevice(identity, address, self._keys(identity), random=self._random)
 
     async def _paced(self, switch: Callable[[SimulatedDevice, float], None]) -> None:
         """Switch all devices, no faster than `per_second`."""
@@ -236,6 +254,17 @@ class Fleet:
                 member.timer = None
             self._loop.remove_reader(member.socket)
             member.socket.close()
+
+
+def _connected(family: int, address: Address) -> socket.socket:
+    own_socket = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        own_socket.setblocking(False)
+        own_socket.connect(address)
+    except OSError:
+        own_socket.close()
+        raise
+    return own_socket
 
 
 def allow_open_files(count: int) -> None:

@@ -107,6 +107,19 @@ class Network:
         if self._stations.pop(address, None) is None:
             raise NetworkError(f"address {address!r}: nobody is there")
 
+    def move(self, address: Peer, new_address: Peer) -> None:
+        """Give a participant another address, as a NAT does that forgot it; what is under way is lost.
+
+        NetworkError if nobody is at the old address, or somebody at the new one.
+        """
+        if new_address in self._stations:
+            raise NetworkError(f"address {new_address!r}: taken")
+        station = self._stations.get(address)
+        self.remove(address)
+        if station is not None:
+            station.wake_at = None
+            self._add(new_address, station)
+
     def touched(self, address: Peer) -> None:
         """Take what a participant has to send now. NetworkError if nobody is there."""
         station = self._stations.get(address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overair.protocols.coap.timers import Timed, Timers
+from overair.protocols.timers import Timed, Timers
 
 
 def test_order_and_ties() -> None:

@@ -41,6 +41,7 @@ PLACE = Registration(
     binding="U",
     queue_mode=True,
     links=b"</3/0>",
+    identity=b"",
     said=b"",
     registered_ms=NOW + 1,
     updated_ms=NOW + 1,

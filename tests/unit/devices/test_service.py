@@ -44,7 +44,7 @@ def service(store: MemoryDeviceStore, clock: VirtualClock) -> DeviceService:
 
 def registration(imei: str, now_ms: int) -> Registration:
     return Registration(
-        int(imei), 0, "abcd1234", "e", "10.0.0.1", 5683, 60, "1.1", "U", True, b"", b"", now_ms, now_ms
+        int(imei), 0, "abcd1234", "e", "10.0.0.1", 5683, 60, "1.1", "U", True, b"", b"", b"", now_ms, now_ms
     )
 
 

@@ -35,7 +35,21 @@ def live(
     kind: type[Live] = Live,
 ) -> Any:
     registration = Registration(
-        imei, 1, location, "e", "10.0.0.1", port, lifetime_seconds, "1.1", "U", False, b"", b"", at_ms, at_ms
+        imei,
+        1,
+        location,
+        "e",
+        "10.0.0.1",
+        port,
+        lifetime_seconds,
+        "1.1",
+        "U",
+        False,
+        b"",
+        b"",
+        b"",
+        at_ms,
+        at_ms,
     )
     return kind(
         queue_mode=False,

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import OperationalError
 
 import overair.accounts.sql
+import overair.credentials.sql
 import overair.devices.sql  # noqa: F401 - tables join the metadata when their module is imported
 from overair.platform.database import SchemaError, check_schema, metadata, upgrade
 from overair.platform.database.database import engine_for

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from overair.protocols import dtls
 from overair.protocols.coap import (
     Endpoint,
     Event,
@@ -24,7 +25,7 @@ from overair.protocols.coap import (
     encode_uint,
 )
 from overair.protocols.lwm2m.registration import RegisterRequest, parse_register
-from overair.simulator import Faults, Network, Profile, SimulatedDevice, identities
+from overair.simulator import Faults, Network, Profile, Psk, SecureDevice, SimulatedDevice, identities
 
 SERVER = "server"
 DEVICE = "device"
@@ -84,6 +85,57 @@ class ScriptedServer:
         return codes.CHANGED, ()
 
 
+class SecureServer(ScriptedServer):
+    """A scripted server behind DTLS, with one key for everybody; its peers of CoAP are PSK identities."""
+
+    KEY = b"sixteen byte key"
+
+    def __init__(self, seed: int = 1, **parameters: Any) -> None:
+        super().__init__(seed)
+        self.parameters = dtls.DtlsParameters(**parameters)
+        self.wrong_keys = 0
+        """So many look-ups give another key."""
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Forget all associations and sessions to resume; registrations are kept."""
+        self.dtls = dtls.Server(keys=self, random=random.Random(seed).randbytes, parameters=self.parameters)
+        self.associations: dict[bytes, dtls.Association] = {}
+        self.dtls_events: list[dtls.Event] = []
+
+    def find(self, identity: bytes) -> tuple[bytes, ...]:
+        if self.wrong_keys:
+            self.wrong_keys -= 1
+            return (b"another",)
+        return (self.KEY,)
+
+    @property
+    def outbox(self) -> list[tuple[bytes, Peer]]:
+        for datagram, peer in self.endpoint.outbox:
+            association = self.associations.get(peer)
+            if association is not None and association.established:
+                self.dtls.send(association, datagram)
+        self.endpoint.outbox.clear()
+        return self.dtls.outbox
+
+    def next_due(self) -> float | None:
+        times = (self.endpoint.next_due(), self.dtls.next_due())
+        return min((time for time in times if time is not None), default=None)
+
+    def advance(self, now: float) -> None:
+        super().advance(now)
+        self.dtls_events += self.dtls.advance(now)
+
+    def receive(self, datagram: bytes, peer: Peer, now: float) -> None:
+        if self.silent:
+            return
+        for event in self.dtls.receive(datagram, peer, now):
+            self.dtls_events.append(event)
+            if isinstance(event, dtls.Data):
+                self.associations[event.association.identity] = event.association
+                super().receive(event.data, event.association.identity, now)
+
+
 @dataclass
 class Bench:
     """One device, one server, no faults and no delay."""
@@ -94,19 +146,31 @@ class Bench:
         default_factory=lambda: Network(random=random.Random(3), faults=Faults(latency_seconds=0))
     )
 
+    address: str = DEVICE
+
     @property
     def now(self) -> float:
         return self.network.now
 
+    @property
+    def peer(self) -> Peer:
+        """What the server calls the device."""
+        secure = isinstance(self.server, SecureServer)
+        return self.device.identity.endpoint.encode() if secure else self.address
+
+    def move(self, address: str) -> None:
+        self.network.move(self.address, address)
+        self.address = address
+
     def start(self) -> None:
         self.network.add_server(SERVER, self.server)
-        self.network.add_device(DEVICE, self.device)
+        self.network.add_device(self.address, self.device)
         self.tell(self.device.start)
 
     def tell(self, do: Callable[..., None], *arguments: Any) -> None:
         """Call the device with the time, and let happen what follows at once."""
         do(*arguments, self.now)
-        self.network.touched(DEVICE)
+        self.network.touched(self.address)
         self.network.run_until(self.now)
 
     def wait(self, seconds: float) -> None:
@@ -140,7 +204,7 @@ class Bench:
         ask = self.server.endpoint.observe if observe else self.server.endpoint.request
         segments = tuple(path.strip("/").split("/")) if path != "/" else ()
         exchange = ask(
-            DEVICE,
+            self.peer,
             code,
             path=segments,
             queries=queries,
@@ -190,6 +254,26 @@ def make_bench() -> Callable[..., Bench]:
         return bench
 
     return make
+
+
+@pytest.fixture
+def make_secure_bench() -> Callable[..., Bench]:
+    """Make a bench with a device and a server that speak DTLS; not started."""
+
+    def make(*, key: bytes = SecureServer.KEY, parameters: Any = None, **changes: Any) -> Bench:
+        profile = msgspec.structs.replace(PLAIN, **changes)
+        identity = msgspec.structs.replace(next(identities(1)), profile=profile)
+        psk = Psk(identity.endpoint.encode(), key)
+        chosen = {} if parameters is None else {"parameters": parameters}
+        device = SecureDevice(identity, SERVER, psk, random=random.Random(2), **chosen)
+        return Bench(device, SecureServer())
+
+    return make
+
+
+@pytest.fixture
+def secure_server() -> type[SecureServer]:
+    return SecureServer
 
 
 @pytest.fixture

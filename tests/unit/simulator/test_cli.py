@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner, Result
 
-from overair.cli.sim import command
+from overair.cli.sim import CSV_COLUMNS, command
 from overair.protocols.coap import codes
 from overair.simulator import FIRST_IMEI, identities
 
@@ -43,7 +43,8 @@ class ThreadedServer:
             self.scripted.receive(datagram, peer, now)
             if len(self.scripted.registers) > self.known:
                 self.known = len(self.scripted.registers)
-                self.scripted.endpoint.request(peer, codes.GET, path=("3", "0"), now=now)
+                known = self.scripted.locations[f"L{self.known}"]
+                self.scripted.endpoint.request(known, codes.GET, path=("3", "0"), now=now)
             for answer, target in self.scripted.outbox:
                 self.socket.sendto(answer, target)
             self.scripted.outbox.clear()
@@ -61,6 +62,14 @@ class ThreadedServer:
 @pytest.fixture
 def server(scripted_server) -> Iterator[ThreadedServer]:
     threaded = ThreadedServer(scripted_server())
+    threaded.thread.start()
+    yield threaded
+    threaded.end()
+
+
+@pytest.fixture
+def secure(secure_server) -> Iterator[ThreadedServer]:
+    threaded = ThreadedServer(secure_server())
     threaded.thread.start()
     yield threaded
     threaded.end()
@@ -99,6 +108,13 @@ def test_the_list_as_json_from_a_given_imei() -> None:
         (("--count", "0"), "1<=x<=50000"),
         (("--server", "localhost"), "is not HOST:PORT"),
         (("--lifetime", "0"), "--lifetime"),
+        (("--coaps",), "--coaps takes one of --psk-key and --keys"),
+        (("--psk-key", "00"), "--psk-key and --keys go with --coaps"),
+        (("--coaps", "--psk-key", "0x12"), "psk_key: must be hexadecimal"),
+        (("--coaps", "--psk-key", ""), "psk_key: must be 1 to 64 bytes"),
+        (("--coaps", "--psk-key", "00" * 65), "psk_key: must be 1 to 64 bytes"),
+        (("--coaps", "--keys", "nowhere.csv"), "'nowhere.csv' does not exist"),
+        (("--with-keys",), "--with-keys goes with --imeis-only"),
     ],
 )
 def test_wrong_use_is_explained(arguments: tuple[str, ...], message: str) -> None:
@@ -154,3 +170,50 @@ def test_nobody_listening_is_told_apart() -> None:
     result = run("--count", "1", "--server", f"127.0.0.1:{port}", "--duration", "0.3")
     assert result.exit_code == 1
     assert f"nothing listens at 127.0.0.1 port {port} (UDP)" in result.stderr
+
+
+# -- DTLS ------------------------------------------------------------------------------------------
+
+
+def test_a_secure_fleet_with_one_key_registers_and_leaves(secure) -> None:
+    secure.interrupt_after = 4
+    key = secure.scripted.KEY.hex()
+    result = run("--coaps", "--psk-key", key, "--count", "4", "--server", secure.address, "--json")
+    said = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert (said["registered"], said["answered"], said["handshakes"]) == (4, 4, 4)
+    assert secure.scripted.locations == {}
+
+
+def test_a_key_that_is_wrong_ends_early_and_says_what_to_do(secure) -> None:
+    result = run("--coaps", "--psk-key", "00", "--count", "2", "--server", secure.address)
+    assert result.exit_code == 1
+    assert "2 refused: DTLS handshake: alert decrypt_error" in result.stderr
+    assert "does the service know this PSK identity and this key?" in result.stderr
+
+
+def test_the_list_with_keys_is_what_keys_reads(secure, tmp_path) -> None:
+    listed = run("--imeis-only", "--with-keys", "--count", "3").stdout
+    rows = list(csv.DictReader(listed.splitlines()))
+    assert list(rows[0]) == [*CSV_COLUMNS, "psk_identity", "psk_key"]
+    assert [row["psk_identity"] for row in rows] == [each.endpoint for each in identities(3)]
+    secrets = {row["psk_identity"].encode(): bytes.fromhex(row["psk_key"]) for row in rows}
+    assert len(set(secrets.values())) == 3
+    file = tmp_path / "devices.csv"
+    file.write_text(listed)
+    secure.scripted.find = lambda identity: (secrets[identity],)
+    secure.interrupt_after = 3
+    result = run("--coaps", "--keys", str(file), "--count", "3", "--server", secure.address)
+    assert result.exit_code == 0
+    too_many = run("--coaps", "--keys", str(file), "--count", "5")
+    assert too_many.exit_code == 2
+    assert f"no key for 2 of 5 devices, the first is {list(identities(5))[3].imei}" in too_many.stderr
+
+
+def test_a_broken_file_of_keys_names_the_line_and_no_key(tmp_path) -> None:
+    file = tmp_path / "devices.csv"
+    file.write_text(f"imei,psk_identity,psk_key\n{FIRST_IMEI},me,12345z\n")
+    result = run("--coaps", "--keys", str(file))
+    assert result.exit_code == 2
+    assert "line 2: psk_key: must be hexadecimal" in result.stderr
+    assert "12345z" not in result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import random
 import resource
@@ -11,8 +12,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from overair.protocols import dtls
 from overair.protocols.coap import codes
-from overair.simulator import Fleet, FleetError, State, identities
+from overair.simulator import Fleet, FleetError, Psk, State, identities
 from overair.simulator.fleet import OTHER_FILES, allow_open_files
 
 TIMEOUT_SECONDS = 10
@@ -38,7 +40,8 @@ class StubServer(asyncio.DatagramProtocol):
         if len(self.scripted.registers) > self.known:
             self.known = len(self.scripted.registers)
             for path in self.PATHS:
-                self.scripted.endpoint.request(addr, codes.GET, path=path, now=now)
+                peer = self.scripted.locations[f"L{self.known}"]
+                self.scripted.endpoint.request(peer, codes.GET, path=path, now=now)
         self._send()
         if self.reads_wanted and len(self.scripted.events) >= self.reads_wanted:
             self.read.set()
@@ -49,19 +52,31 @@ class StubServer(asyncio.DatagramProtocol):
         self.scripted.outbox.clear()
 
 
-@pytest.fixture
-async def stub(scripted_server) -> AsyncIterator[StubServer]:
+@contextlib.asynccontextmanager
+async def on_a_socket(scripted) -> AsyncIterator[StubServer]:
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.create_datagram_endpoint(
-        lambda: StubServer(scripted_server()), local_addr=("127.0.0.1", 0)
+        lambda: StubServer(scripted), local_addr=("127.0.0.1", 0)
     )
     protocol.address = transport.get_extra_info("sockname")
     yield protocol
     transport.close()
 
 
-def make_fleet(server: tuple[str, int], count: int, per_second: float = 5000) -> Fleet:
-    return Fleet(identities(count), server, random=random.Random(1), per_second=per_second)
+@pytest.fixture
+async def stub(scripted_server) -> AsyncIterator[StubServer]:
+    async with on_a_socket(scripted_server()) as protocol:
+        yield protocol
+
+
+@pytest.fixture
+async def secure(secure_server) -> AsyncIterator[StubServer]:
+    async with on_a_socket(secure_server()) as protocol:
+        yield protocol
+
+
+def make_fleet(server: tuple[str, int], count: int, per_second: float = 5000, **options) -> Fleet:
+    return Fleet(identities(count), server, random=random.Random(1), per_second=per_second, **options)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -176,3 +191,42 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch) -> Non
     limits["now"] = (100, resource.RLIM_INFINITY)
     allow_open_files(6000)
     assert limits["now"] == (6000, resource.RLIM_INFINITY)
+
+
+# -- DTLS ------------------------------------------------------------------------------------------
+
+
+async def test_a_secure_fleet_registers_answers_moves_and_leaves(secure) -> None:
+    server, key = secure.scripted, secure.scripted.KEY
+    secure.reads_wanted = 8 * len(secure.PATHS)
+    fleet = make_fleet(secure.address, 8, keys=lambda device: Psk(device.endpoint.encode(), key))
+    await fleet.start()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await fleet.all_registered.wait()
+        await secure.read.wait()
+    standing = fleet.standing()
+    assert standing.states == {State.REGISTERED: 8}
+    assert (standing.tally.handshakes, standing.tally.answered) == (8, 24)
+    assert set(server.locations.values()) == {device.identity.endpoint.encode() for device in fleet.devices}
+    before = {association.address for association in server.associations.values()}
+    fleet.move()
+    await fleet.stop(deregister=True)
+    assert server.locations == {}
+    assert before.isdisjoint(old.address for old in server.associations.values())
+    assert sum(isinstance(event, dtls.Moved) for event in server.dtls_events) == 8
+    assert {device.state for device in fleet.devices} == {State.OFF}
+    assert fleet.standing().tally.handshakes == 8
+
+
+async def test_without_sockets_left_a_fleet_cannot_move(secure, monkeypatch) -> None:
+    fleet = make_fleet(secure.address, 1)
+    await fleet.start()
+
+    def scarce(*_) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "connect", scarce)
+        with pytest.raises(FleetError, match="socket: Too many open files"):
+            fleet.move()
+    await fleet.stop()

@@ -118,6 +118,27 @@ def test_addresses_are_taken_once_and_must_be_there() -> None:
             call("two")
 
 
+def test_who_moves_takes_timers_along_and_leaves_datagrams_behind() -> None:
+    network = Network(random=random.Random(1), faults=Faults(latency_seconds=1))
+    one, two = Echo("two", [b"too late"]), Echo("one", [])
+    two.due = 5.0
+    network.add_server("one", one)
+    network.add_server("two", two)
+    network.move("two", "three")
+    one.outbox.append((b"in time", "three"))
+    network.touched("one")
+    network.run_until(4)
+    assert two.heard == [(1, b"in time")]
+    assert two.advanced == []
+    with pytest.raises(NetworkError, match="'one': taken"):
+        network.move("three", "one")
+    with pytest.raises(NetworkError, match="'two': nobody is there"):
+        network.move("two", "four")
+    two.due = None
+    network.run_until(6)
+    assert two.advanced == [5]
+
+
 def test_who_does_not_come_to_rest_is_named(monkeypatch) -> None:
     monkeypatch.setattr("overair.simulator.virtual.STEPS_WITHOUT_TIME_MAX", 1000)
     network = Network(random=random.Random(1))
@@ -143,12 +164,13 @@ class Echo:
         self.outbox: list[tuple[bytes, Peer]] = [(datagram, other) for datagram in datagrams]
         self.heard: list[tuple[float, bytes]] = []
         self.due: float | None = None
+        self.advanced: list[float] = []
 
     def receive(self, datagram: bytes, peer: Peer, now: float) -> None:
         self.heard.append((now, datagram))
 
     def advance(self, now: float) -> None:
-        pass
+        self.advanced.append(now)
 
     def next_due(self) -> float | None:
         return self.due

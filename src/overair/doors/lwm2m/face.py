@@ -1,28 +1,22 @@
-"""The UDP socket under a CoAP endpoint (spec engine.md, section 2).
+"""Between sockets and the CoAP endpoint: plain datagrams, and those that DTLS protects.
 
-A raw non-blocking socket on the standard asyncio loop, read many datagrams a wake-up:
-a ``DatagramProtocol`` gets one, which costs half of the speed.
+One endpoint serves both. Its peer is an address where there is no security, and a DTLS association where
+there is: then the address may change, and the peer is still the same.
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import cast
 
+from overair.doors.lwm2m.udp import Address, UdpSocket
+from overair.protocols import dtls
 from overair.protocols.coap import Endpoint, Event
-
-Address = tuple[str, int]
-
-DATAGRAMS_PER_WAKE_UP = 64  # more would starve the rest of the loop
-# One more than an endpoint takes (a block of 1024 and its headers), so that it sees that a longer one is.
-DATAGRAM_BYTES = 1501
-SOCKET_BUFFER_BYTES = 4 << 20  # a second's registrations of a fleet that wakes up at once
 
 
 class UdpFace:
-    """Carries datagrams between a socket and an endpoint, and events to *handle*.
+    """Carries datagrams between sockets and an endpoint, and events to *handle*.
 
-    *busy* says whether to leave datagrams in the socket's buffer for now, because what was read
+    *busy* says whether to leave datagrams in the sockets' buffers for now, because what was read
     before is not on the disk yet; whoever says so calls :meth:`resume` when that is over.
     """
 
@@ -35,97 +29,98 @@ class UdpFace:
     ) -> None:
         self._endpoint = endpoint
         self._handle = handle
-        self._busy = busy
         self._loop = asyncio.get_running_loop()
-        self._socket: socket.socket | None = None
+        self._plain = UdpSocket(self._take_plain, self.flush, busy)
+        self._secure = UdpSocket(self._take_secure, self.flush, busy)
+        self._dtls: dtls.Server | None = None
+        self._on_security: Callable[[dtls.Event], None] = lambda _: None
         self._timer: asyncio.TimerHandle | None = None
         self._flush_due = False
-        self._is_v4 = True
-        self._paused = False
+        self._open = False
 
     def open(self, host: str, port: int) -> Address:
-        """Bind and listen; returns the address bound, with the port that 0 became."""
-        # An IPv6 address comes with flow and scope, which are no part of who the peer is.
-        self._is_v4 = ":" not in host
-        sock = socket.socket(socket.AF_INET if self._is_v4 else socket.AF_INET6, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
-            sock.bind((host, port))
-        except OSError:
-            sock.close()
-            raise
-        self._socket = sock
-        self._loop.add_reader(sock, self._readable)
-        self.flush()
-        return sock.getsockname()[:2]  # type: ignore[no-any-return]
+        """Listen for datagrams without security; returns the address bound."""
+        return self._opened(self._plain.open(host, port))
+
+    def open_secure(
+        self, engine: dtls.Server, on_security: Callable[[dtls.Event], None], host: str, port: int
+    ) -> Address:
+        """Listen for DTLS; *on_security* gets what becomes of associations. Returns the address bound."""
+        self._dtls, self._on_security = engine, on_security
+        return self._opened(self._secure.open(host, port))
 
     def close(self) -> None:
         """Stop listening; what was to be retransmitted is not."""
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
-            self._socket = None
+        self._open = False
+        self._plain.close()
+        self._secure.close()
         if self._timer is not None:
             self._timer.cancel()
 
+    def resume(self) -> None:
+        """Read again, if reading was put off."""
+        self._plain.resume()
+        self._secure.resume()
+
     def flush(self) -> None:
-        """Send what the endpoint has to say at the end of this turn of the loop, all at once."""
+        """Send what there is to say at the end of this turn of the loop, all at once."""
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
+    def _opened(self, address: Address) -> Address:
+        self._open = True
+        self.flush()
+        return address
+
+    def _take_plain(self, datagram: bytes, address: Address, now: float) -> None:
+        event = self._endpoint.receive(datagram, address, now)
+        if event is not None:
+            self._handle(event)
+
+    def _take_secure(self, datagram: bytes, address: Address, now: float) -> None:
+        engine = cast("dtls.Server", self._dtls)
+        for protected in engine.receive(datagram, address, now):
+            if isinstance(protected, dtls.Data):
+                event = self._endpoint.receive(protected.data, protected.association, now)
+                if event is not None:
+                    self._handle(event)
+            else:
+                self._on_security(protected)
+
     def _flush(self) -> None:
         self._flush_due = False
-        if self._socket is None:
+        if not self._open:
             return
         outbox = self._endpoint.outbox
         if outbox:
-            send = self._socket.sendto
+            send = self._plain.send
             for datagram, peer in outbox:
-                try:
-                    send(datagram, cast("Address", peer))
-                except OSError:
-                    # As good as lost on the way: a full buffer, an unreachable network. CoAP sends again.
-                    continue
+                if type(peer) is tuple:
+                    send(datagram, peer)
+                else:
+                    self._seal(datagram, peer)
             outbox.clear()
+        if self._dtls is not None:
+            for datagram, peer in self._dtls.outbox:
+                self._secure.send(datagram, cast("Address", peer))
+            self._dtls.outbox.clear()
         self._set_timer()
 
-    def _readable(self) -> None:
-        if self._busy():
-            self._pause()
-            return
-        sock, receive, handle = self._socket, self._endpoint.receive, self._handle
-        if sock is None:
-            return
-        now = self._loop.time()
-        read = sock.recvfrom
-        for _ in range(DATAGRAMS_PER_WAKE_UP):
+    def _seal(self, datagram: bytes, peer: object) -> None:
+        """Protect a datagram; one for an association that ended is lost, as on an unplugged line."""
+        if self._dtls is not None and isinstance(peer, dtls.Association):
             try:
-                datagram, peer = read(DATAGRAM_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:
-                continue  # an ICMP error of something sent before
-            event = receive(datagram, peer if self._is_v4 else peer[:2], now)
-            if event is not None:
-                handle(event)
-        self.flush()
+                self._dtls.send(peer, datagram)
+            except (dtls.AssociationStateError, dtls.DataTooLargeError):
+                return
 
-    def _pause(self) -> None:
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket)
-            self._paused = True
-
-    def resume(self) -> None:
-        """Read again, if reading was put off."""
-        if self._paused and self._socket is not None:
-            self._paused = False
-            self._loop.add_reader(self._socket, self._readable)
+    def _next_due(self) -> float | None:
+        dues = [self._endpoint.next_due(), self._dtls.next_due() if self._dtls is not None else None]
+        return min((due for due in dues if due is not None), default=None)
 
     def _set_timer(self) -> None:
-        due = self._endpoint.next_due()
+        due = self._next_due()
         if self._timer is not None:
             if due is not None and self._timer.when() <= due:
                 return  # it will look again by itself
@@ -136,6 +131,10 @@ class UdpFace:
 
     def _advance(self) -> None:
         self._timer = None
-        for event in self._endpoint.advance(self._loop.time()):
+        now = self._loop.time()
+        if self._dtls is not None:
+            for security in self._dtls.advance(now):
+                self._on_security(security)
+        for event in self._endpoint.advance(now):
             self._handle(event)
         self._flush()

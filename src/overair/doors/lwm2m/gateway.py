@@ -6,9 +6,9 @@ Every answer that promises something goes out after the commit that keeps the pr
 import asyncio
 import math
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
@@ -27,11 +27,13 @@ from overair.doors.lwm2m.registering import (
     updated,
 )
 from overair.doors.lwm2m.registry import SWEEP_SECONDS, Live, Registry
+from overair.doors.lwm2m.security import Nowhere, Owner, address_of, identity_of, may_speak_for
 from overair.doors.lwm2m.settling import Settling
 from overair.doors.lwm2m.work import Work
 from overair.platform.clock import Clock
 from overair.platform.limits import Limits
 from overair.platform.secrets import RandomPool
+from overair.protocols import dtls
 from overair.protocols.coap import (
     Endpoint,
     Event,
@@ -66,7 +68,7 @@ _LOCATION_RD = (codes.LOCATION_PATH, b"rd")
 class Gateway:
     """The registrations of this process, and the handlers of what devices send.
 
-    *flush* has the face send what the endpoint put out.
+    *flush* has the face send what the endpoint put out; *owner* tells whose a security identity is.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class Gateway:
         clock: Clock,
         limits: Limits,
         flush: Callable[[], None],
+        owner: Owner = lambda _: None,
     ) -> None:
         self._endpoint = endpoint
         self._service = service
         self._clock = clock
         self._limits = limits
         self._flush = flush
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._random = RandomPool()
@@ -96,7 +100,8 @@ class Gateway:
         now_ms = self._clock.now_ms()
         # Where two devices had the same address one after the other, the later one has it.
         for registration in sorted(await self._service.registrations(), key=lambda each: each.updated_ms):
-            live = self._live(registration, (registration.host, registration.port))
+            peer = Nowhere() if registration.identity else (registration.host, registration.port)
+            live = self._live(registration, peer)
             if live.expires_ms() > now_ms:
                 self.registry.put(live)
             else:
@@ -165,13 +170,16 @@ class Gateway:
 
     def _register(self, request: Request, queries: Sequence[str], content_format: int | None) -> None:
         message = request.message
-        wait_seconds = self._rate.wait_seconds(cast("tuple[str, int]", request.peer)[0], self._loop.time())
-        if wait_seconds:
-            self._postpone(request, wait_seconds)
-            return
+        identity = identity_of(request.peer)
+        if not identity:
+            host, _ = address_of(request.peer)
+            wait_seconds = self._rate.wait_seconds(host, self._loop.time())
+            if wait_seconds:
+                self._postpone(request, wait_seconds)
+                return
         try:
             asked = parse_register(queries, message.payload, content_format)
-            name = device_name(asked)
+            name = device_name(asked, identity, self._owner)
             check_profile(asked)
         except RegistrationError as refusal:
             self._refuse(request, refusal)
@@ -179,8 +187,12 @@ class Gateway:
         location = urlsafe_b64encode(self._random.take(LOCATION_BYTES)).decode()
         now_ms = self._clock.now_ms()
         registration = registration_of(asked, name, request.peer, message.payload, location, now_ms)
+        standing = self.registry.by_imei(registration.imei)
+        if standing is not None and standing.registration.identity and not identity:
+            self._answer(request, codes.FORBIDDEN)  # it registered with a key, and has it still
+            return
         full = len(self.registry) >= self._limits.registrations
-        if full and self.registry.by_imei(registration.imei) is None:
+        if full and standing is None:
             self._postpone(request, FULL_WAIT_SECONDS)
             return
         done = partial(self._registered, request)
@@ -208,7 +220,7 @@ class Gateway:
         self, request: Request, location: str, queries: Sequence[str], content_format: int | None
     ) -> None:
         live = self.registry.by_location(location)
-        if live is None:
+        if live is None or not may_speak_for(live.registration, request.peer):
             self._answer(request, codes.NOT_FOUND)
         elif request.message.code in (codes.POST, codes.PUT):
             self._update(request, live, queries, content_format)
@@ -369,6 +381,21 @@ class Gateway:
         """Nothing more goes to where a device was, unless that is another's address by now."""
         if self.registry.by_peer(gone.peer) is None:
             self._forget(gone.peer)
+
+    def secured(self, event: dtls.Event) -> None:
+        """Take what became of an association. The newest of an identity is where its device is."""
+        if isinstance(event, dtls.Established):
+            imei = self._owner(event.association.identity)
+            live = None if imei is None else self.registry.by_imei(imei)
+            if live is not None and may_speak_for(live.registration, event.association):
+                self._move(live, event.association)
+        elif isinstance(event, dtls.HandshakeFailed):
+            _log.info("handshake_failed", address=event.address, reason=event.reason)
+
+    def associations(self, restored: Iterable[dtls.Association]) -> None:
+        """Take up associations that outlived a restart."""
+        for association in restored:
+            self.secured(dtls.Established(association, resumed=True))
 
     def _forget(self, peer: Peer) -> None:
         for failure in self._endpoint.forget_peer(peer):

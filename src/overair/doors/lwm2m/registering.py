@@ -1,12 +1,12 @@
 """What a Register or an Update says, in the words of the domain (spec lwm2m.md, sections 2 and 3)."""
 
 from functools import lru_cache
-from typing import cast
 
 import msgspec
 
 from overair.devices.changes import Said, encode_said
 from overair.devices.model import Registration
+from overair.doors.lwm2m.security import Owner, address_of, check_owner, identity_of, name_given
 from overair.protocols.coap import Peer, codes
 from overair.protocols.lwm2m import (
     EndpointName,
@@ -21,14 +21,18 @@ from overair.protocols.lwm2m import (
 SHARED_BYTES_MAX = 2048  # what strangers make up must not fill the memory: 8 MB at most
 
 
-def device_name(asked: RegisterRequest) -> EndpointName:
+def device_name(asked: RegisterRequest, identity: bytes, owner: Owner) -> EndpointName:
     """Return what the endpoint's name says; its ``imei`` is there.
 
-    Raises RegistrationError 4.00 without a name, 4.03 for one that carries no IMEI.
+    Raises RegistrationError 4.00 without a name or for another's, 4.03 for one that leads to no IMEI.
     """
-    if not asked.endpoint:
+    given = name_given(asked, identity)
+    if not given:
         raise RegistrationError(codes.BAD_REQUEST, "ep: missing, and no security identity names the device")
-    name = parse_endpoint_name(asked.endpoint, known=lambda _: True)
+    name = parse_endpoint_name(given, known=lambda _: True)
+    if identity:
+        owned = check_owner(int(name.imei) if name.imei else None, identity, owner)
+        name = name if name.imei else msgspec.structs.replace(name, imei=f"{owned:015d}")
     if name.imei is None:
         raise RegistrationError(codes.FORBIDDEN, "ep: carries no IMEI")
     return name
@@ -52,7 +56,7 @@ def registration_of(
     asked: RegisterRequest, name: EndpointName, peer: Peer, payload: bytes, location: str, now_ms: int
 ) -> Registration:
     """Return the registration that a Register asks for, under a new *location*."""
-    host, port = cast("tuple[str, int]", peer)
+    host, port = address_of(peer)
     return Registration(
         imei=int(name.imei or 0),
         account_id=0,
@@ -66,6 +70,7 @@ def registration_of(
         queue_mode=asked.queue_mode,
         # A payload that was not taken as links would be read as such after a restart.
         links=b"" if asked.objects == ObjectList() else _shared(payload),
+        identity=identity_of(peer),
         said=_said(asked, name),
         registered_ms=now_ms,
         updated_ms=now_ms,
@@ -77,7 +82,7 @@ def updated(
 ) -> Registration:
     """Return the registration after an Update: what it says replaces, what it leaves out stays."""
     kept = registration.lifetime_seconds, registration.binding
-    host, port = cast("tuple[str, int]", peer)
+    host, port = address_of(peer)
     return msgspec.structs.replace(
         registration,
         host=host,

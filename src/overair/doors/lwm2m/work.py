@@ -27,6 +27,7 @@ _log = structlog.get_logger()
 
 SETTLE_SECONDS = 0.1  # a client needs a moment to take in its location before it can be asked
 HOUR_MS = 3_600_000
+READY_SLACK = 1000  # entries of forgotten devices that may stand in the line
 DAY_MS = 24 * HOUR_MS
 SERVER_OBJECT, MUTE_SEND = 1, 23
 
@@ -37,6 +38,8 @@ class Due(msgspec.Struct, gc=False):
     inventory: bool = False
     firmware: bool = False
     operations: tuple[Operation, ...] = ()
+    is_ready: bool = False
+    """Whether it stands among those to be asked next."""
 
     def __bool__(self) -> bool:
         return self.inventory or self.firmware or bool(self.operations)
@@ -61,7 +64,8 @@ class Work:
         self._limits = limits
         self._flush = flush
         self._due: dict[int, Due] = {}
-        self._ready: dict[int, None] = {}
+        # Those to be asked next, the last first. What was forgotten since is passed over when its turn comes.
+        self._ready: list[int] = []
         self._running: dict[int, asyncio.Task[None]] = {}
         self._again: set[int] = set()
         # All operations, oldest first: those of devices that never come back are found without a search.
@@ -104,21 +108,21 @@ class Work:
     def heard(self, live: Live) -> None:
         """The device is awake: do what is due."""
         imei = live.registration.imei
-        if imei not in self._due:
+        due = self._due.get(imei)
+        if due is None:
             return
         if imei in self._running:
             self._again.add(imei)
         else:
-            self._ready[imei] = None
+            self._line_up(imei, due)
             self._start()
 
     def forget(self, imei: int) -> None:
         """The registration is over: what it called for is; what an owner asked for waits for the next one."""
         due = self._due.get(imei)
         if due is not None:
-            due.inventory = due.firmware = False
+            due.inventory = due.firmware = due.is_ready = False
             self._settle(imei, due)
-        self._ready.pop(imei, None)
         self._again.discard(imei)
         self._cancel(imei)
 
@@ -148,10 +152,23 @@ class Work:
         if task is not None:
             task.cancel()
 
+    def _line_up(self, imei: int, due: Due) -> None:
+        if due.is_ready:
+            return
+        due.is_ready = True
+        self._ready.append(imei)
+        if len(self._ready) > 2 * len(self._due) + READY_SLACK:
+            standing = dict.fromkeys(self._ready)  # each once
+            self._ready = [each for each in standing if each in self._due and self._due[each].is_ready]
+
     def _start(self) -> None:
         while self._ready and len(self._running) < self._limits.refreshes_at_once:
             # The last first: of devices that sleep, those that were heard last are still awake.
-            imei, _ = self._ready.popitem()
+            imei = self._ready.pop()
+            due = self._due.get(imei)
+            if due is None or not due.is_ready:
+                continue
+            due.is_ready = False
             task = asyncio.get_running_loop().create_task(self._converse(imei))
             self._running[imei] = task
             task.add_done_callback(lambda ended, imei=imei: self._ended(imei, ended))  # type: ignore[misc]
@@ -164,7 +181,7 @@ class Work:
         if imei in self._again:
             self._again.discard(imei)
             if due:
-                self._ready[imei] = None
+                self._line_up(imei, due)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("conversation_failed", imei=imei_text(imei), exc_info=error)
         self._start()

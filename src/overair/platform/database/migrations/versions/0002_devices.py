@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("binding", sa.String(8), nullable=False),
         sa.Column("queue_mode", sa.Boolean, nullable=False),
         sa.Column("links", sa.LargeBinary, nullable=False),
+        sa.Column("identity", sa.LargeBinary(256), nullable=False),
         sa.Column("said", sa.LargeBinary, nullable=False),
         sa.Column("registered_ms", sa.BigInteger, nullable=False),
         sa.Column("updated_ms", sa.BigInteger, nullable=False),
