@@ -34,6 +34,7 @@ DEBIAN_PACKAGES = {
     "coap-client-openssl": "libcoap3-bin",
     "coap-client-gnutls": "libcoap3-bin",
     "openssl": "openssl",
+    "gnutls-cli": "gnutls-bin",
 }
 
 COMMAND_LIMIT_SECONDS = 900
@@ -117,6 +118,7 @@ CLIENTS = {
         Client("leshan", ("java", "javac", "mvn"), HOME / "leshan/v2", _leshan_sources, _build_leshan),
         Client("leshan-1", ("java", "javac", "mvn"), HOME / "leshan/v1", _leshan_sources, _build_leshan),
         Client("openssl", ("openssl",), HOME),
+        Client("gnutls-cli", ("gnutls-cli",), HOME),
         Client("libcoap", tuple(f"coap-client-{tls}" for tls in ("notls", "openssl", "gnutls")), HOME),
     )
 }
