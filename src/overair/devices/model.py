@@ -105,8 +105,11 @@ class Report(msgspec.Struct, frozen=True):
     """Whether everything was read."""
 
 
-class Registration(msgspec.Struct, frozen=True, gc=False):
-    """Where an LwM2M device is reached, as it said in its last Register and Updates."""
+class Registration(msgspec.Struct, gc=False):
+    """Where an LwM2M device is reached, as it said in its last Register and Updates.
+
+    Replaced, never changed, but for the account, which admission fills in.
+    """
 
     imei: int
     account_id: int

@@ -295,18 +295,18 @@ class _Group:
             self._unsettled.add(imei)
 
     def _admit(self, change: Register) -> Admitted | DeviceError:
-        imei, registration = change.imei, change.registration
+        registration = change.registration
+        imei = registration.imei
         device = self._known.get(imei) or self._admissible.get(imei)
         if device is None:
             outcome = self.apply(change)  # takes in the stranger, or refuses it
             if isinstance(outcome, DeviceError):
                 return outcome
             return Admitted(cast("Registration", outcome.registration), None, settled=True)
-        standing = self._standing(imei)
-        settled = standing == (registration.endpoint, registration.said, True)
-        placed = msgspec.structs.replace(registration, account_id=device.account_id)
-        self._place(placed, settled=settled)
-        return Admitted(placed, device.inventoried_ms, settled)
+        settled = self._standing(imei) == (registration.endpoint, registration.said, True)
+        registration.account_id = device.account_id
+        self._place(registration, settled=settled)
+        return Admitted(registration, device.inventoried_ms, settled)
 
     def _standing(self, imei: int) -> tuple[str | None, bytes | None, bool] | None:
         """Return endpoint and words of the registration that stands, and whether it is settled."""
