@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from overair.devices import sql
+from overair.devices import group, sql, tables
 from overair.devices.changes import Register
 from overair.devices.model import (
     AddRefused,
@@ -105,13 +105,13 @@ class SqlDeviceStore:
         self._database = database
 
     def submit(self, change: Change, done: Done) -> None:
-        self._database.submit(sql.write_group, change, done)
+        self._database.submit(group.write_group, change, done)
 
     def admit(self, change: Register, done: Done) -> None:
-        self._database.submit(sql.write_group, sql.Admit(change), done)
+        self._database.submit(group.write_group, group.Admit(change), done)
 
     async def settle(self, imeis: Sequence[int]) -> None:
-        await self._database.write(lambda connection: sql.settle(connection, imeis))
+        await self._database.write(lambda connection: group.settle(connection, imeis))
 
     async def unsettled(self) -> list[int]:
         rows = await self._database.read(lambda connection: connection.execute(sql.unsettled()).all())
@@ -126,10 +126,10 @@ class SqlDeviceStore:
         return await self._database.write(lambda connection: _apply(connection, changes, atomic=atomic))
 
     def touch(self, imei: int, updated_ms: int, done: Done) -> None:
-        self._database.submit(sql.write_group, sql.Touch(imei, updated_ms), done)
+        self._database.submit(group.write_group, group.Touch(imei, updated_ms), done)
 
     def end_registration(self, imei: int, location: str, done: Done) -> None:
-        self._database.submit(sql.write_group, sql.End(imei, location), done)
+        self._database.submit(group.write_group, group.End(imei, location), done)
 
     async def heard(self, uplinks: Sequence[tuple[int, int]]) -> None:
         await self._database.write(lambda connection: sql.store_uplinks(connection, uplinks))
@@ -169,27 +169,31 @@ class SqlDeviceStore:
 
     async def add_operation(self, operation: Operation) -> None:
         row = msgspec.structs.asdict(operation)
-        await self._database.write(lambda connection: connection.execute(insert(sql.operations).values(row)))
+        await self._database.write(
+            lambda connection: connection.execute(insert(tables.operations).values(row))
+        )
 
     async def open_operations(self) -> list[Operation]:
-        columns = [sql.operations.c[name] for name in Operation.__struct_fields__]
+        columns = [tables.operations.c[name] for name in Operation.__struct_fields__]
         query = (
-            select(*columns).where(sql.operations.c.ended_ms.is_(None)).order_by(sql.operations.c.created_ms)
+            select(*columns)
+            .where(tables.operations.c.ended_ms.is_(None))
+            .order_by(tables.operations.c.created_ms)
         )
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [Operation(*row) for row in rows]
 
     async def end_operation(self, operation_id: str, outcome: str, now_ms: int) -> None:
         ended = (
-            update(sql.operations)
-            .where(sql.operations.c.id == operation_id)
+            update(tables.operations)
+            .where(tables.operations.c.id == operation_id)
             .values(ended_ms=now_ms, outcome=outcome)
         )
         await self._database.write(lambda connection: connection.execute(ended))
 
 
 def _apply(connection: Connection, changes: Sequence[Change], *, atomic: bool) -> list[Outcome | DeviceError]:
-    outcomes = sql.apply_changes(connection, changes)
+    outcomes = group.apply_changes(connection, changes)
     if atomic:
         refuse_if_any_failed(outcomes)
     return outcomes
