@@ -94,16 +94,13 @@ class UdpFace:
             return
         outbox = self._endpoint.outbox
         if outbox:
-            send = self._plain.send
+            self._plain.send([sent for sent in outbox if type(sent[1]) is tuple])
             for datagram, peer in outbox:
-                if type(peer) is tuple:
-                    send(datagram, peer)
-                else:
+                if type(peer) is not tuple:
                     self._seal(datagram, peer)
             outbox.clear()
         if self._dtls is not None:
-            for datagram, peer in self._dtls.outbox:
-                self._secure.send(datagram, cast("Address", peer))
+            self._secure.send(self._dtls.outbox)
             self._dtls.outbox.clear()
         self._set_timer()
 

@@ -6,7 +6,8 @@ a ``DatagramProtocol`` gets one, which costs half of the speed.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 Address = tuple[str, int]
 
@@ -61,13 +62,16 @@ class UdpSocket:
             self._socket.close()
             self._socket = None
 
-    def send(self, datagram: bytes, address: Address) -> None:
-        """Send, or lose it as any network may: a full buffer, an unreachable network. CoAP sends again."""
-        if self._socket is not None:
+    def send(self, datagrams: Iterable[tuple[bytes, object]]) -> None:
+        """Send to addresses, or lose it as any network may: a full buffer, no way there. CoAP sends again."""
+        if self._socket is None:
+            return
+        sendto = self._socket.sendto
+        for datagram, address in datagrams:
             try:
-                self._socket.sendto(datagram, address)
+                sendto(datagram, cast("Address", address))
             except OSError:
-                return
+                continue
 
     def resume(self) -> None:
         """Read again, if reading was put off."""
