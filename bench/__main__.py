@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 
-NAMES = ("registrations", "memory", "codec", "pages")
+NAMES = ("registrations", "dtls", "memory", "codec", "pages")
 
 
 def main() -> None:

@@ -104,7 +104,17 @@ def _load_service(template: Path, identities: Identities) -> Round:
 
 def serve(data: Path) -> list[str]:
     """Return the command that runs the service on free ports."""
-    return ["overair", "serve", "--data", str(data), "--http", "127.0.0.1:0", "--coap", "127.0.0.1:0"]
+    return [
+        "overair",
+        "serve",
+        "--data",
+        str(data),
+        "--http",
+        "127.0.0.1:0",
+        "--coap",
+        "127.0.0.1:0",
+        "--no-coaps",
+    ]
 
 
 def _load(
