@@ -68,7 +68,7 @@ def command() -> None:
 @click.option("--queue-mode", is_flag=True, help="The devices sleep when nothing is said for a while.")
 @click.option("--duration", type=click.FloatRange(min=0.1), help="Stop after so many seconds.")
 @click.option("--coaps", is_flag=True, help="Speak DTLS; takes --psk-key or --keys.")
-@click.option("--psk-key", metavar="HEX", help="One key for all devices; the identity is the endpoint name.")
+@click.option("--psk-key", metavar="HEX", help="One key for all devices; the identity is urn:imei:IMEI.")
 @click.option(
     "--keys",
     "key_file",
@@ -157,7 +157,7 @@ def _same_key(devices: Iterable[Identity], text: str) -> dict[str, Psk]:
     from overair.simulator import Psk, parse_key
 
     key = parse_key(text)
-    return {device.imei: Psk(device.endpoint.encode(), key) for device in devices}
+    return {device.imei: Psk(f"urn:imei:{device.imei}".encode(), key) for device in devices}
 
 
 def _own_keys(devices: Sequence[Identity], file: Path) -> dict[str, Psk]:
