@@ -152,10 +152,8 @@ class _Group:
 
     def preload_admissible(self, imeis: Sequence[int]) -> None:
         """Read what admission looks at."""
-        for start in range(0, len(imeis), sql.IN_LIST_MAX):
-            part = imeis[start : start + sql.IN_LIST_MAX]
-            for imei, *known in sql.in_list(sql.admissible, part).rows(self._connection, sql.padded(part)):
-                self._admissible[imei] = Known(*known)
+        for imei, *known in sql.in_lists(self._connection, sql.admissible, imeis):
+            self._admissible[imei] = Known(*known)
 
     def _touch(self, touch: Touch) -> None:
         if touch.imei in self._ended:
@@ -206,11 +204,9 @@ class _Group:
     def preload(self, imeis: Sequence[int]) -> None:
         """Read devices in one go; what is not there is known not to be."""
         wanted = [imei for imei in dict.fromkeys(imeis) if imei not in self._known]
-        for start in range(0, len(wanted), sql.IN_LIST_MAX):
-            part = wanted[start : start + sql.IN_LIST_MAX]
-            self._known.update(dict.fromkeys(part))
-            for imei, state in sql.in_list(sql.states, part).rows(self._connection, sql.padded(part)):
-                self._known[imei] = self._stored[imei] = sql.decode_state(state)
+        self._known.update(dict.fromkeys(wanted))
+        for imei, state in sql.in_lists(self._connection, sql.states, wanted):
+            self._known[imei] = self._stored[imei] = sql.decode_state(state)
 
     def _load(self, imei: int) -> Device | None:
         if imei not in self._known:

@@ -147,21 +147,22 @@ def page_rows(
 
 def record_rows(connection: Connection, account_id: int, imeis: Sequence[int]) -> list[tuple[Any, ...]]:
     """Return rows (imei, protocol, record document, monitored, last uplink) of those that the account has."""
+    return in_lists(connection, _records, imeis, account_id)
+
+
+def in_lists(
+    connection: Connection, query: Callable[[int], Query], imeis: Sequence[int], *before: Any
+) -> list[tuple[Any, ...]]:
+    """Return the rows of all IMEIs; *before* are the parameters that stand before them.
+
+    A statement for each power of two, the list filled up with its last IMEI: few are ever compiled.
+    """
     found: list[tuple[Any, ...]] = []
     for start in range(0, len(imeis), IN_LIST_MAX):
         part = imeis[start : start + IN_LIST_MAX]
-        found += in_list(_records, part).rows(connection, (account_id, *padded(part)))
+        count = _power_of_two(len(part))
+        found += query(count).rows(connection, (*before, *part, *[part[-1]] * (count - len(part))))
     return found
-
-
-def in_list(query: Callable[[int], Query], imeis: Sequence[int]) -> Query:
-    """Return the statement for so many IMEIs: one for each power of two, so few are ever compiled."""
-    return query(_power_of_two(len(imeis)))
-
-
-def padded(imeis: Sequence[int]) -> tuple[int, ...]:
-    """Return the IMEIs, the last one repeated until their number is a power of two."""
-    return (*imeis, *[imeis[-1]] * (_power_of_two(len(imeis)) - len(imeis)))
 
 
 def _power_of_two(count: int) -> int:
