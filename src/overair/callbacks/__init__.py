@@ -1,0 +1,1 @@
+"""Callbacks (webhooks): what owners are told, and the delivery of it."""

@@ -1,0 +1,1 @@
+"""Licences of devices, and the subscriptions that they come from."""

@@ -1,0 +1,1 @@
+"""Packages: firmware, software and files that can be brought to devices, and their images."""
