@@ -27,6 +27,7 @@ from bench.processes import CLIENT_CORE, ServerProcess, pin
 from bench.registrations import disk, serve
 from bench.report import Row, Target, render
 from overair.doors.thingspace.app import thingspace_app
+from overair.doors.thingspace.services import Services
 from overair.platform.limits import DEFAULT_LIMITS
 
 DEVICES, PAGE, ROUNDS = 100_000, 1000, 200
@@ -114,7 +115,7 @@ async def _measure(
     chance = random.Random(1)
     rows: list[Row] = []
     async with inventory.opened(data) as services:
-        app = thingspace_app(services.accounts, services.devices, DEFAULT_LIMITS)
+        app = thingspace_app(Services(services.accounts, services.devices, DEFAULT_LIMITS))
         for ask in (_page, _look_up):
             taken: list[tuple[float, float, float]] = []
             with socket.create_connection(("127.0.0.1", port)) as sock:

@@ -68,10 +68,10 @@ class LoopClock:
         return START_MS + int(self._loop.time() * 1000)
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run(coroutine: Coroutine[Any, Any, T], loop_factory: Callable[[], VirtualLoop] = VirtualLoop) -> T:
     """Run to the end in virtual time; an exception that nobody caught in a callback fails it too."""
     failures: list[dict[str, Any]] = []
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.get_loop().set_exception_handler(lambda _, context: failures.append(context))
         result = runner.run(coroutine)
     for failure in failures:

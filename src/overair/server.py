@@ -1,4 +1,4 @@
-"""The whole service in one process: database, domain, doors.
+"""The whole service in one process: the domain, and its doors.
 
 ``async with Server(settings) as server`` opens everything; the doors' addresses are known then.
 """
@@ -6,14 +6,11 @@
 import asyncio
 import contextlib
 import os
-import random
-import secrets
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msgspec
 import structlog
 import uvicorn
 from sqlalchemy import text
@@ -21,22 +18,22 @@ from starlette.routing import Mount, Router
 
 from overair.accounts.service import AccountService
 from overair.accounts.store import SqlAccountStore
-from overair.credentials.ring import KeyRing
-from overair.credentials.sealing import Sealer
-from overair.credentials.service import CredentialService
-from overair.credentials.store import SqlCredentialStore
-from overair.devices.service import DeviceService
-from overair.devices.store import SqlDeviceStore
-from overair.doors.lwm2m.face import UdpFace
-from overair.doors.lwm2m.gateway import Gateway
-from overair.doors.lwm2m.sessions import SavedSessions
+from overair.core import Core, CoreSettings
+from overair.doors.callbacks.http import HttpSender, tls_context
+from overair.doors.callbacks.targets import SystemResolver
+from overair.doors.images.host import ImageHost, image_routes
+from overair.doors.lwm2m.door import Lwm2mDoor
+from overair.doors.lwm2m.updates.addresses import Addresses
 from overair.doors.operator.health import operator_routes
+from overair.doors.operator.packages import PREFIX, operator_app
+from overair.doors.operator.token import OperatorTokenError, operator_token
 from overair.doors.thingspace.app import thingspace_app
+from overair.doors.thingspace.services import Services
 from overair.platform.clock import Clock, SystemClock
 from overair.platform.database import Database, check_schema, embedded_url
+from overair.platform.images import ImagesUnavailable
 from overair.platform.limits import DEFAULT_LIMITS, Limits
-from overair.protocols import dtls
-from overair.protocols.coap import Endpoint
+from overair.protocols.lwm2m.updating import Means
 
 _log = structlog.get_logger()
 
@@ -63,6 +60,18 @@ class Settings:
     """Where devices may come without security; None: nowhere."""
     enrol_account: str | None = None
     """The account that takes in devices nobody has added; None refuses them."""
+    images_url: str | None = None
+    """Where images are kept; None: in the data directory."""
+    require_signatures: bool = False
+    """Whether packages that nobody signed are refused, and not offered."""
+    callback_ca: Path | None = None
+    """A file of CAs that receivers of callbacks may be certified by, besides the machine's."""
+    callback_allow_private: bool = False
+    """Whether callbacks may go to private, loopback and other addresses that are not public."""
+    advertise: str | None = None
+    """The name or address by which devices know this service; None: the address that reaches them."""
+    public_url: str | None = None
+    """Where the HTTP door is reached from outside, such as through a proxy with TLS."""
     limits: Limits = DEFAULT_LIMITS
 
 
@@ -88,76 +97,84 @@ class Server:
         await self._resources.aclose()
 
     async def _open(self, opening: contextlib.AsyncExitStack) -> None:
-        settings, limits = self._settings, self._settings.limits
-        self._database = Database(settings.database_url or embedded_url(settings.data))
-        await asyncio.to_thread(check_schema, self._database.engine)
-        await opening.enter_async_context(self._database)
-        self.accounts = AccountService(SqlAccountStore(self._database), self._clock, limits)
-        enrol = await self.accounts.account(settings.enrol_account) if settings.enrol_account else None
-        self.devices = DeviceService(
-            SqlDeviceStore(self._database),
-            self._clock,
-            limits,
-            enrol_account_id=enrol.id if enrol else None,
-        )
-        if settings.coap is not None or settings.coaps is not None:
-            await self._open_lwm2m(opening)
+        settings = self._settings
+        database = Database(settings.database_url or embedded_url(settings.data))
+        await asyncio.to_thread(check_schema, database.engine)
+        await opening.enter_async_context(database)
+        self.core = core = await self._core(database)
+        self._addresses = Addresses(settings.advertise, settings.public_url)
+        self._lwm2m = Lwm2mDoor(
+            database, core.devices, core.credentials, core.packages, core.attempts, self._addresses,
+            core.bandwidth, core.clock, core.limits,
+        )  # fmt: skip
+        core.make_jobs({"LWM2M": self._lwm2m.updates}, await self._sender(opening))
+        self._lwm2m.updates.on_heard = core.engine.heard
         await self._open_http(opening, settings.http)
+        await self._open_lwm2m(opening)
+        opening.push_async_callback(_end, asyncio.create_task(core.run()))
         opening.push_async_callback(_end, asyncio.create_task(self._purge()))
 
+    async def _core(self, database: Database) -> Core:
+        settings = self._settings
+        enrol = None
+        if settings.enrol_account is not None:
+            accounts = AccountService(SqlAccountStore(database), self._clock, settings.limits)
+            enrol = (await accounts.account(settings.enrol_account)).id
+        core_settings = CoreSettings(
+            settings.data, settings.limits, settings.images_url, settings.require_signatures
+        )
+        try:
+            return Core(database, self._clock, core_settings, enrol_account_id=enrol)
+        except ImagesUnavailable as error:
+            raise DoorError(str(error)) from error
+
+    async def _sender(self, opening: contextlib.AsyncExitStack) -> HttpSender:
+        settings = self._settings
+        try:
+            context = await asyncio.to_thread(tls_context, settings.callback_ca)
+        except OSError as error:
+            raise DoorError(f"callbacks: {settings.callback_ca}: {error.strerror or error}") from error
+        resolver = SystemResolver()
+        opening.callback(resolver.close)
+        return HttpSender(resolver, context, settings.limits, allow_private=settings.callback_allow_private)
+
     async def _open_lwm2m(self, opening: contextlib.AsyncExitStack) -> None:
-        settings, database = self._settings, self._database
-        # Tokens and message ids must not be guessed from earlier ones.
-        self._endpoint = Endpoint(random=random.SystemRandom())
-        face = UdpFace(self._endpoint, self._handle_event, busy=lambda: database.busy)
-        database.on_idle(face.resume)
-        sealer = Sealer(settings.data, os.environ)
-        self.credentials = CredentialService(
-            SqlCredentialStore(database), sealer, self._clock, settings.limits
-        )
-        keys = self.credentials.key_ring()
-        opening.callback(keys.close)
-        self._gateway = Gateway(
-            self._endpoint, self.devices, self._clock, settings.limits, face.flush, keys.owner
-        )
-        opening.push_async_callback(self._gateway.close)
-        await self._gateway.start()
+        settings, door = self._settings, self._lwm2m
+        opening.push_async_callback(door.close)
+        await door.start()
         if settings.coaps is not None:
-            await self.credentials.start()
-            await self._open_coaps(opening, face, settings.coaps, keys, sealer)
+            with _opening("coaps", settings.coaps):
+                self.coaps_address = await door.open_secure(settings.data, self.core.sealer, settings.coaps)
         if settings.coap is not None:
-            self._open_coap(face, settings.coap)
-        opening.callback(face.close)
-
-    async def _open_coaps(
-        self,
-        opening: contextlib.AsyncExitStack,
-        face: UdpFace,
-        address: Address,
-        keys: KeyRing,
-        sealer: Sealer,
-    ) -> None:
-        self._dtls = engine = dtls.Server(keys=keys, random=secrets.token_bytes)
-        saved = SavedSessions(self._settings.data, sealer)
-        now = asyncio.get_running_loop().time()
-        self._gateway.associations(await asyncio.to_thread(saved.take_up, engine, now))
-        with _opening("coaps", address):
-            self.coaps_address = face.open_secure(engine, self._gateway.secured, *address)
-        opening.push_async_callback(saved.keep, engine)
-
-    def _open_coap(self, face: UdpFace, address: Address) -> None:
-        with _opening("coap", address):
-            self.coap_address = face.open(*address)
-        host, port = self.coap_address
-        reach = "loopback only" if address[0].startswith(LOOPBACK) else "reachable from outside"
-        _log.warning("coap_without_security", host=host, port=port, reach=reach)
+            with _opening("coap", settings.coap):
+                self.coap_address = door.open_plain(settings.coap)
+            host, port = self.coap_address
+            reach = "loopback only" if host.startswith(LOOPBACK) else "reachable from outside"
+            _log.warning("coap_without_security", host=host, port=port, reach=reach)
+        door.watch_keys()
 
     async def _open_http(self, opening: contextlib.AsyncExitStack, address: Address) -> None:
-        api = thingspace_app(self.accounts, self.devices, self._settings.limits)
-        app = Router([*operator_routes(self._ready, self._readings), Mount("/", api)])
+        core, limits = self.core, self._settings.limits
+        services = Services(
+            core.accounts, core.devices, limits, core.licenses, core.campaigns, core.packages, core.callbacks
+        )
+        try:
+            token = await asyncio.to_thread(operator_token, self._settings.data, os.environ)
+        except OperatorTokenError as error:
+            raise DoorError(str(error)) from error
+        host = ImageHost(core.packages.images, self._lwm2m.updates, core.bandwidth, limits)
+        app = Router(
+            [
+                *operator_routes(self._ready, self._readings),
+                *image_routes(host),
+                Mount(PREFIX, operator_app(core.packages, services, token)),
+                Mount("/", thingspace_app(services)),
+            ]
+        )
         with _opening("http", address):
             sock = _listen(address)
         self.http_address = sock.getsockname()[:2]
+        self._addresses.doors[Means.HTTP] = self.http_address
         config = uvicorn.Config(
             app, loop="asyncio", http="httptools", ws="none", lifespan="off", log_config=None,
             access_log=False, server_header=False, timeout_graceful_shutdown=5,
@@ -166,34 +183,28 @@ class Server:
         serving = asyncio.create_task(http.serve(sockets=[sock]))
         opening.push_async_callback(http.stop, serving)
 
-    def _handle_event(self, event: object) -> None:
-        self._gateway.handle(event)  # type: ignore[arg-type]
-
     async def _ready(self) -> bool:
         try:
-            await self._database.read(lambda connection: connection.execute(text("SELECT 1")).all())
+            await self.core.database.read(lambda connection: connection.execute(text("SELECT 1")).all())
         except Exception:  # noqa: BLE001 - not ready, whatever the reason; it is logged
             _log.exception("not_ready")
             return False
         return True
 
     def _readings(self) -> Mapping[str, float]:
-        readings: dict[str, float] = {"write_backlog": self._database.backlog}
-        if self.coap_address is not None or self.coaps_address is not None:
-            readings["lwm2m_registrations"] = len(self._gateway.registry)
-            for name, value in msgspec.structs.asdict(self._endpoint.counters).items():
-                readings[f"coap_{name}_total"] = value
-        if self.coaps_address is not None:
-            readings["dtls_associations"] = len(self._dtls)
-            for name, value in msgspec.structs.asdict(self._dtls.counters).items():
-                readings[f"dtls_{name}_total"] = value
-        return readings
+        core = self.core
+        readings: dict[str, float] = {
+            "write_backlog": core.database.backlog,
+            "campaign_attempts": core.engine.running,
+            "callback_lanes": core.deliverer.lanes,
+        }
+        for name, value in asdict(core.deliverer.counters).items():
+            readings[f"callbacks_{name}_total"] = value
+        return {**readings, **self._lwm2m.readings()}
 
     async def _purge(self) -> None:
         while True:
-            await self.accounts.purge()
-            if self.coaps_address is not None:
-                await self.credentials.purge()
+            await self.core.purge()
             await asyncio.sleep(PURGE_SECONDS)
 
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,20 +15,21 @@ from overair.credentials.model import (
     IdentityTaken,
     InvalidPsk,
     KeysRefused,
-    MasterKeyError,
     NewPsk,
+    Owned,
     PskTimes,
     TooManyIdentities,
     TooManyKeys,
     UnknownIdentity,
 )
 from overair.credentials.ring import KeyRing
-from overair.credentials.sealing import VARIABLE, Sealer
 from overair.credentials.service import CredentialService
 from overair.credentials.store import PURGE_ROWS, CredentialStore, SqlCredentialStore
+from overair.credentials.watch import CHANGE_SECONDS
 from overair.platform.clock import DAY_MS, VirtualClock
 from overair.platform.database import Database
 from overair.platform.limits import DEFAULT_LIMITS
+from overair.platform.sealing import VARIABLE, MasterKeyError, Sealer
 
 MINE = 7
 IMEI, OTHER = 490154203237518, 867723030209919
@@ -268,6 +269,98 @@ async def test_no_error_and_no_repr_shows_a_key(service: CredentialService) -> N
     assert not [text for text in shown if "hush" in text or secret.hex() in text]
 
 
+async def test_who_has_a_key(service: CredentialService, ring: KeyRing, clock: VirtualClock) -> None:
+    assert not ring.has_key(IMEI)
+    await service.add_psk(MINE, IMEI, identity=b"one", key=K1)
+    await service.add_psk(MINE, IMEI, identity=b"two", key=K1)
+    assert (ring.has_key(IMEI), ring.has_key(OTHER)) == (True, False)
+    await service.remove(IMEI, b"one")
+    assert ring.has_key(IMEI)
+    await service.remove(IMEI, b"two")
+    assert not ring.has_key(IMEI)
+
+
+async def test_identities_are_owned_since_their_oldest_valid_key(
+    store: CredentialStore, service: CredentialService, clock: VirtualClock
+) -> None:
+    assert await store.owned(clock.now_ms()) == {}
+    first_ms = clock.now_ms()
+    await service.add_psk(MINE, IMEI, key=K1)
+    clock.advance(DAY)
+    second_ms = clock.now_ms()
+    await service.add_psk(MINE, IMEI, key=K2)
+    await service.add_psk(MINE, OTHER, identity=b"meter")
+    assert await store.owned(clock.now_ms()) == {
+        USUAL: Owned(IMEI, first_ms),
+        b"meter": Owned(OTHER, second_ms),
+    }
+    clock.advance(7 * DAY)
+    assert (await store.owned(clock.now_ms()))[USUAL] == Owned(IMEI, second_ms)
+
+
+async def test_every_change_shows_in_the_state(
+    store: CredentialStore, service: CredentialService, clock: VirtualClock
+) -> None:
+    seen = [await store.state()]
+    assert seen[0].keys == 0
+
+    async def changed() -> bool:
+        seen.append(await store.state())
+        clock.advance(1)
+        return seen[-1] != seen[-2]
+
+    await service.add_psk(MINE, IMEI, identity=b"one", key=K1)
+    assert await changed()
+    assert not await changed()
+    await service.add_psk(MINE, IMEI, identity=b"one", key=K1)
+    assert not await changed()
+    await service.add_psk(MINE, IMEI, identity=b"one", key=K2)
+    assert await changed()
+    # The row goes, and one of the same device takes its place, under the same id.
+    await service.remove(IMEI, b"one")
+    await service.add_psk(MINE, IMEI, identity=b"two", key=K1)
+    assert await changed()
+    await service.remove(IMEI, b"two")
+    await service.add_psk(MINE, IMEI, identity=b"two", key=K1)
+    assert await changed()
+    await service.remove(IMEI, b"two")
+    assert await changed()
+    assert seen[-1] == seen[0]
+
+
+async def test_a_watch_tells_of_changes(
+    service: CredentialService, ring: KeyRing, clock: VirtualClock
+) -> None:
+    told: list[set[bytes]] = []
+
+    async def listen(owned: Mapping[bytes, Owned]) -> None:
+        told.append(set(owned))
+        if len(told) == 2:
+            raise ValueError("not now")
+
+    watch = service.key_watch(ring)
+    watch.on_change(listen)
+    assert not ring.is_empty
+    await watch.look()
+    await watch.look()
+    assert (told, ring.is_empty) == ([set()], True)
+    # While there are no keys each look looks.
+    await service.add_psk(MINE, IMEI, identity=b"one")
+    assert not ring.has_key(IMEI)
+    with pytest.raises(ValueError, match="not now"):
+        await watch.look()
+    assert ring.has_key(IMEI)
+    await watch.look()
+    assert told == [set(), {b"one"}, {b"one"}]
+    # From then on, those that follow soon do not.
+    await service.remove(IMEI, b"one")
+    await watch.look()
+    assert len(told) == 3
+    clock.advance(CHANGE_SECONDS)
+    await watch.look()
+    assert (told[3:], ring.is_empty) == ([set()], True)
+
+
 # What only the database does.
 
 
@@ -296,9 +389,9 @@ async def test_what_another_process_commits_counts_at_once(
     async with Database(f"sqlite:///{database_path}") as elsewhere:
         other = service_on(SqlCredentialStore(elsewhere), clock)
         await other.add_psk(MINE, IMEI, key=K1)
-        assert ring.find(USUAL) == [K1]
+        assert (ring.find(USUAL), ring.has_key(IMEI)) == ([K1], True)
         await other.remove(IMEI, USUAL)
-        assert ring.find(USUAL) == []
+        assert (ring.find(USUAL), ring.has_key(IMEI)) == ([], False)
     ring.close()
 
 
@@ -314,7 +407,7 @@ async def test_the_ring_waits_for_no_writer(on_disk: CredentialService, database
 
 async def test_the_ring_writes_nothing(on_disk: CredentialService, database: Database) -> None:
     reader = SqlCredentialStore(database).reader()
-    assert reader.rows(USUAL) == []
+    assert reader.keys_of(USUAL) == []
     connection = reader._open().connection.cursor()
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("DELETE FROM psk_keys")
@@ -331,6 +424,7 @@ async def test_a_database_that_can_not_be_read_is_logged_and_finds_nobody(
         connection.exec_driver_sql("ALTER TABLE psk_keys RENAME TO gone")
     with capture_logs() as logs:
         assert (ring.find(USUAL), ring.owner(USUAL)) == ([], None)
+        assert ring.has_key(OTHER)  # nobody is let in without one
     assert {entry["event"] for entry in logs} == {"psk_not_read"}
     with database.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO psk_keys")

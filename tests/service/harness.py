@@ -13,9 +13,12 @@ from overair.accounts.memory import MemoryAccountStore
 from overair.accounts.model import NewKey
 from overair.accounts.passwords import Passwords
 from overair.accounts.service import AccountService
-from overair.accounts.store import AccountStore
+from overair.accounts.store import AccountStore, SqlAccountStore
 from overair.doors.thingspace.app import thingspace_app
+from overair.doors.thingspace.services import Campaigns, Licenses, Services
+from overair.licenses.service import LicenseService
 from overair.platform.clock import VirtualClock
+from overair.platform.database import Database
 from overair.platform.limits import Limits
 
 from .fake_devices import FakeDevices
@@ -83,18 +86,35 @@ class Door:
         return {**await self.bearer(), "VZ-M2M-Token": session}
 
 
-def door_to(store: AccountStore, clock: VirtualClock, limits: Limits) -> Door:
+def door_to(
+    store: AccountStore,
+    clock: VirtualClock,
+    limits: Limits,
+    *,
+    licenses: Licenses | None = None,
+    campaigns: Campaigns | None = None,
+) -> Door:
     """Return a door to a store as it is."""
     accounts = AccountService(store, clock, limits, passwords=Passwords(CHEAP))
     devices = FakeDevices()
-    transport = httpx2.ASGITransport(app=thingspace_app(accounts, devices, limits))
+    app = thingspace_app(Services(accounts, devices, limits, licenses=licenses, campaigns=campaigns))
+    transport = httpx2.ASGITransport(app=app)
     client = httpx2.AsyncClient(transport=transport, base_url="http://overair.test")
     return Door(clock, accounts, devices, client, NewKey("", ""), store)
 
 
-async def open_door(store: AccountStore | None = None, limits: Limits | None = None) -> Door:
-    """Return a door with one account, key and user behind it."""
-    door = door_to(store or MemoryAccountStore(), VirtualClock(), limits or Limits())
+async def open_door(
+    store: AccountStore | None = None,
+    limits: Limits | None = None,
+    *,
+    database: Database | None = None,
+    campaigns: Campaigns | None = None,
+) -> Door:
+    """Return a door with one account, key and user behind it; with licences if it gets a database."""
+    clock, limits, licenses = VirtualClock(), limits or Limits(), None
+    if database is not None:
+        store, licenses = SqlAccountStore(database), LicenseService(database, clock, limits)
+    door = door_to(store or MemoryAccountStore(), clock, limits, licenses=licenses, campaigns=campaigns)
     await door.accounts.add_account(ACCOUNT, 5, ["mrc"])
     await door.accounts.add_user(ACCOUNT, USER, PASSWORD)
     door.key = await door.accounts.add_key(ACCOUNT)

@@ -9,6 +9,7 @@ from starlette.types import Message, Scope
 from structlog.testing import capture_logs
 
 from overair.doors.thingspace.app import thingspace_app
+from overair.doors.thingspace.services import Services
 from overair.platform.limits import Limits
 
 from .fake_devices import FakeDevices
@@ -135,7 +136,7 @@ async def status_of(door: Door, limits: Limits, scope_: Scope, receive: Callable
             await asyncio.Event().wait()
         return message  # type: ignore[return-value]
 
-    app = thingspace_app(door.accounts, FakeDevices(), limits)
+    app = thingspace_app(Services(door.accounts, FakeDevices(), limits))
     await app(scope_, received, send)
     return int(sent[0]["status"])
 
@@ -185,7 +186,7 @@ async def test_a_websocket_is_turned_away(door: Door) -> None:
     async def receive() -> Message:
         return {"type": "websocket.connect"}
 
-    app = thingspace_app(door.accounts, FakeDevices(), Limits())
+    app = thingspace_app(Services(door.accounts, FakeDevices(), Limits()))
     await app({"type": "websocket", "path": DEVICES, "headers": []}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
 

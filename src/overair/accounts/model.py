@@ -25,6 +25,8 @@ class Account:
     licenses: int
     subscriptions: tuple[Subscription, ...]
     created_ms: int
+    subscription_ms: int | None = None
+    """When the number of licences last changed; None: not since the account was made."""
 
 
 @dataclass(frozen=True, slots=True)

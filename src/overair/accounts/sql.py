@@ -40,6 +40,7 @@ accounts = Table(
     Column("licenses", Integer, nullable=False),
     Column("subscriptions", String(32), nullable=False),  # comma-separated
     Column("created_ms", BigInteger, nullable=False),
+    Column("subscription_ms", BigInteger),
 )
 
 api_keys = Table(
@@ -132,9 +133,15 @@ def find(
 
 def account_of(row: Sequence[Any]) -> Account:
     """Return the account of a row of :data:`ACCOUNT_COLUMNS`."""
-    id_, name, active, licenses, subscriptions, created_ms = row
+    id_, name, active, licenses, subscriptions, created_ms, subscription_ms = row
     names = tuple(Subscription(part) for part in subscriptions.split(",") if part)
-    return Account(id_, name, bool(active), licenses, names, created_ms)
+    return Account(id_, name, bool(active), licenses, names, created_ms, subscription_ms)
+
+
+def set_licenses(connection: Connection, account_id: int, licenses: int, now_ms: int) -> None:
+    """Change how many licences an account has bought."""
+    mine = accounts.c.id == account_id
+    connection.execute(update(accounts).where(mine).values(licenses=licenses, subscription_ms=now_ms))
 
 
 def added(connection: Connection, table: Table, values: dict[str, Any]) -> int:

@@ -1,1 +1,1 @@
-"""Callbacks (webhooks): what owners are told, and the delivery of it."""
+"""Webhooks: who listens, what waits to be told, and what became of telling it (spec callbacks.md)."""

@@ -6,12 +6,15 @@ import click
 
 # Command → (module, what ``overair --help`` says of it).
 COMMANDS = {
-    "account": ("account", "Add and list accounts."),
+    "account": ("account", "Add and list accounts, and change their licences."),
+    "callback": ("callback", "Show callback URLs, their secrets, and what became of messages."),
     "db": ("db", "Look after the database."),
     "demo": ("demo", "Show the whole service with a simulated fleet."),
     "device": ("device", "Add, import, list, show and watch devices."),
     "key": ("key", "Make and revoke API keys."),
+    "license": ("license", "Assign, remove and list licences."),
     "openapi": ("openapi", "Print the OpenAPI document of the REST API."),
+    "package": ("package", "Add, list and remove firmware, software and files; say whom to trust."),
     "serve": ("serve", "Run the service."),
     "sim": ("sim", "Run simulated devices."),
     "user": ("user", "Add and unlock users."),

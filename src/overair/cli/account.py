@@ -63,6 +63,30 @@ async def list_(as_json: bool, data: Path, database_url: str | None) -> None:
         )
 
 
+@command.command()
+@click.argument("name")
+@click.argument("licenses", metavar="N", type=click.IntRange(min=0))
+@json_option
+@data_options
+@asynchronous
+async def set_licenses(name: str, licenses: int, as_json: bool, data: Path, database_url: str | None) -> None:
+    """Change the licences that the account NAME has bought to N.
+
+    If more are assigned, devices lose theirs: the oldest assignments first, and what is scheduled for
+    them is cancelled. An upgrade that runs completes, and its licence goes then.
+    """
+    from overair.cli.license import open_licenses
+
+    async with open_licenses(data, database_url) as services:
+        account = await services.accounts.account(name)
+        counters = await services.licenses.set_licenses(account.id, licenses)
+    fields = _fields(counters.account) | {"licenseUsedCount": counters.assigned}
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
+
+
 def _fields(account: Any) -> dict[str, object]:
     return {
         "accountName": account.name,

@@ -89,9 +89,12 @@ def _reason(error: Exception) -> str | None:
     from overair.credentials.model import CredentialError
     from overair.devices.model import DeviceError
     from overair.platform.database import DatabaseError, SchemaError
+    from overair.platform.sealing import MasterKeyError
     from overair.server import DoorError
 
-    refused = (AccountError, CredentialError, DeviceError, DatabaseError, DoorError, SchemaError)
+    refused = (
+        AccountError, CredentialError, DeviceError, DatabaseError, DoorError, MasterKeyError, SchemaError,
+    )  # fmt: skip
     if isinstance(error, refused):
         return str(error)
     if isinstance(error, OSError):
@@ -104,7 +107,6 @@ async def open_services(data: Path, database_url: str | None) -> AsyncIterator[S
     """Open the database directly; a service that runs on it meanwhile sees what is written."""
     from overair.accounts.service import AccountService
     from overair.accounts.store import SqlAccountStore
-    from overair.credentials.sealing import Sealer
     from overair.credentials.service import CredentialService
     from overair.credentials.store import SqlCredentialStore
     from overair.devices.service import DeviceService
@@ -112,6 +114,7 @@ async def open_services(data: Path, database_url: str | None) -> AsyncIterator[S
     from overair.platform.clock import SystemClock
     from overair.platform.database import Database, check_schema, embedded_url
     from overair.platform.limits import DEFAULT_LIMITS
+    from overair.platform.sealing import Sealer
 
     database = Database(database_url or embedded_url(data))
     await asyncio.to_thread(check_schema, database.engine)

@@ -38,8 +38,8 @@ async def command(once: bool) -> None:
         async with _service(Path(folder)) as server:
             key = await _set_up(server)
             fleet = list(identities(DEVICES))
-            account_id = (await server.accounts.account(ACCOUNT)).id
-            await server.devices.add(account_id, [_provisioning(identity) for identity in fleet])
+            account_id = (await server.core.accounts.account(ACCOUNT)).id
+            await server.core.devices.add(account_id, [_provisioning(identity) for identity in fleet])
             async with _running(fleet, server, await _keys(server, account_id, fleet)):
                 arrived = await _show_arrivals(server, account_id)
                 await _show_record(server, key, fleet[0])
@@ -65,9 +65,9 @@ async def _service(folder: Path) -> AsyncIterator[Server]:
 
 
 async def _set_up(server: Server) -> tuple[str, str]:
-    await server.accounts.add_account(ACCOUNT, DEVICES, ["mrc", "event"])
-    await server.accounts.add_user(ACCOUNT, USER, PASSWORD)
-    made = await server.accounts.add_key(ACCOUNT)
+    await server.core.accounts.add_account(ACCOUNT, DEVICES, ["mrc", "event"])
+    await server.core.accounts.add_user(ACCOUNT, USER, PASSWORD)
+    made = await server.core.accounts.add_key(ACCOUNT)
     return made.key, made.secret
 
 
@@ -80,9 +80,9 @@ def _provisioning(identity: Identity) -> Any:
 async def _keys(server: Server, account_id: int, fleet: list[Identity]) -> dict[str, Psk]:
     """Make a key for each device; the identity is its endpoint's name, as most modules have it."""
     made = [
-        server.credentials.prepared(int(device.imei), identity=device.endpoint.encode()) for device in fleet
+        server.core.credentials.prepared(int(device.imei), identity=device.endpoint.encode()) for device in fleet
     ]
-    await server.credentials.add(account_id, made)
+    await server.core.credentials.add(account_id, made)
     return {device.imei: Psk(new.identity, new.key) for device, new in zip(fleet, made, strict=True)}
 
 
@@ -121,7 +121,7 @@ async def _show_arrivals(server: Server, account_id: int) -> bool:
     devices: list[dict[str, Any]] = []
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while loop.time() < deadline:
-            page = await server.devices.page(account_id, None, None)
+            page = await server.core.devices.page(account_id, None, None)
             devices = [msgspec.json.decode(document) for document in page.documents]
             if console.is_terminal:
                 live.update(device_table(devices), refresh=True)

@@ -18,13 +18,14 @@ import msgspec
 from overair.cli.common import Address, AddressType, json_option, print_json
 
 if TYPE_CHECKING:
-    from overair.simulator import Fleet, Identity, Psk, Refusal, Standing
+    from overair.simulator import Fleet, Identity, Misbehaviour, Psk, Refusal, Standing
 
 CSV_COLUMNS = ("imei", "mdn", "make", "model", "firmware", "protocol")
 KEY_COLUMNS = ("psk_identity", "psk_key")
 KEY_BYTES = 16
 PLAIN_PORT, SECURE_PORT = 5683, 5684
 DEVICES_MAX = 50_000
+IMAGE_BYTES_MAX = 16 << 20  # what the models of a fleet hold at most
 LIFETIME_SECONDS_MAX = 2**31 - 1
 IMEIS_SHOWN = 10
 REFRESH_SECONDS = 0.25
@@ -66,6 +67,14 @@ def command() -> None:
     help="Seconds a registration lasts [default: as the model does it].",
 )
 @click.option("--queue-mode", is_flag=True, help="The devices sleep when nothing is said for a while.")
+@click.option(
+    "--fault",
+    "faults",
+    metavar="NAME[:SHARE]",
+    multiple=True,
+    help="What goes wrong with updates, and for which part of the fleet, 0 to 1 [default: all of it]; "
+    "any is one by chance, a wrong name lists them all. May be given several times.",
+)
 @click.option("--duration", type=click.FloatRange(min=0.1), help="Stop after so many seconds.")
 @click.option("--coaps", is_flag=True, help="Speak DTLS; takes --psk-key or --keys.")
 @click.option("--psk-key", metavar="HEX", help="One key for all devices; the identity is urn:imei:IMEI.")
@@ -85,6 +94,7 @@ def lwm2m(
     per_second: float,
     lifetime: int | None,
     queue_mode: bool,
+    faults: tuple[str, ...],
     duration: float | None,
     coaps: bool,
     psk_key: str | None,
@@ -95,7 +105,8 @@ def lwm2m(
 ) -> None:
     """Run LwM2M devices until Ctrl-C, or as long as you say. The same IMEI is always the same device.
 
-    Fails if a device was refused, or was never registered.
+    They take firmware and software that 'overair sim image' makes. Fails if a device was refused, or was
+    never registered.
     """
     from overair.simulator import FIRST_IMEI, FleetError, IdentityError, identities
 
@@ -109,10 +120,11 @@ def lwm2m(
         _print_devices(devices, with_keys=with_keys, as_json=as_json)
         return
     keys = _keys(devices, psk_key, key_file, coaps=coaps)
+    misbehaviours = _misbehaviours(devices, faults)
     server = server or ("127.0.0.1", SECURE_PORT if coaps else PLAIN_PORT)
     devices = [_adjusted(device, lifetime, queue_mode=queue_mode) for device in devices]
     try:
-        asyncio.run(_run(devices, server, keys, per_second, duration, as_json=as_json))
+        asyncio.run(_run(devices, server, keys, per_second, duration, misbehaviours, as_json=as_json))
     except FleetError as refused:
         raise click.ClickException(str(refused)) from refused
 
@@ -170,6 +182,16 @@ def _own_keys(devices: Sequence[Identity], file: Path) -> dict[str, Psk]:
     return keys
 
 
+def _misbehaviours(devices: Sequence[Identity], faults: Iterable[str]) -> dict[str, Misbehaviour]:
+    """Return what goes wrong with whom, the same for the same devices and faults."""
+    from overair.simulator import MisbehaviourError, parse_share, spread
+
+    try:
+        return spread(devices, [parse_share(fault) for fault in faults])
+    except MisbehaviourError as wrong:
+        raise click.BadParameter(str(wrong), param_hint="--fault") from wrong
+
+
 def _adjusted(device: Identity, lifetime: int | None, *, queue_mode: bool) -> Identity:
     profile = msgspec.structs.replace(
         device.profile,
@@ -185,6 +207,7 @@ async def _run(
     keys: Callable[[Identity], Psk] | None,
     per_second: float,
     duration: float | None,
+    misbehaviours: dict[str, Misbehaviour],
     *,
     as_json: bool,
 ) -> None:
@@ -194,7 +217,14 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    fleet = Fleet(devices, server, random=random.SystemRandom(), per_second=per_second, keys=keys)
+    fleet = Fleet(
+        devices,
+        server,
+        random=random.SystemRandom(),
+        per_second=per_second,
+        keys=keys,
+        misbehaviours=misbehaviours,
+    )
     try:
         await fleet.start()
         await _watch(fleet, len(devices), stop, duration)
@@ -236,7 +266,22 @@ def _line(standing: Standing, count: int, passed: float) -> str:
     states = " · ".join(f"{number} {state}" for state, number in sorted(standing.states.items()))
     tally = standing.tally
     done = f"{tally.updates} updates · {tally.answered} requests answered"
+    if standing.update_tally.downloads:
+        done += f" · firmware: {_firmware_line(standing)}"
     return f"{count} devices: {states} · {done} · {passed:.0f} s"
+
+
+def _firmware_line(standing: Standing) -> str:
+    """Say how far the updates of firmware are, and what has come of them."""
+    from overair.simulator import UpdateState
+
+    done = standing.update_tally
+    under_way = [
+        f"{standing.update_states[state]} {state.name.lower()}"
+        for state in UpdateState
+        if state is not UpdateState.IDLE and state in standing.update_states
+    ]
+    return ", ".join([*under_way, f"{done.downloaded} downloaded", f"{done.booted} updated"])
 
 
 def _report(
@@ -252,6 +297,12 @@ def _report(
                 "updates": tally.updates,
                 "answered": tally.answered,
                 "notifications": tally.notifications,
+                "downloads": standing.update_tally.downloads,
+                "updated": standing.update_tally.booted,
+                "firmware": dict(sorted(standing.firmware.items())),
+                "updateStates": {
+                    state.name.lower(): number for state, number in sorted(standing.update_states.items())
+                },
                 "handshakes": tally.handshakes,
                 "refused": [{"deviceId": each.imei, "reason": each.reason} for each in refused],
                 "waiting": [{"deviceId": each.imei, "reason": each.reason} for each in waiting],
@@ -262,6 +313,10 @@ def _report(
         f"{standing.registered_once} of {count} devices registered, {tally.updates} updates, "
         f"{tally.answered} requests answered"
     )
+    if standing.update_tally.downloads:
+        click.echo(f"firmware: {_firmware_line(standing)}")
+        for version, number in sorted(standing.firmware.items()):
+            click.echo(f"  {number} run {version}")
     _print_reasons("refused", refused)
     _print_reasons("waiting", waiting)
 
@@ -288,3 +343,29 @@ def _judge(
         raise click.ClickException(f"{missing} of {count} devices did not register")
     if refused:
         raise click.ClickException(f"{len(refused)} of {count} devices were refused later")
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.option("--make", required=True, help="The make it is for.")
+@click.option("--model", required=True, help="The model it is for.")
+@click.option("--to", "version", required=True, help="The version it boots into.")
+@click.option(
+    "--size",
+    "size_bytes",
+    type=click.IntRange(1024, IMAGE_BYTES_MAX),
+    default=65_536,
+    show_default=True,
+    help="Bytes of the image.",
+)
+@click.option(
+    "--name", default="firmware", show_default=True, help="Of the software package, or of the component."
+)
+def image(file: Path, make: str, model: str, version: str, size_bytes: int, name: str) -> None:
+    """Write an image that simulated devices of one model take; the same arguments make the same one."""
+    from overair.simulator import ImageError, make_image
+
+    try:
+        file.write_bytes(make_image(make, model, version, size_bytes, name=name))
+    except ImageError as wrong:
+        raise click.ClickException(str(wrong)) from wrong

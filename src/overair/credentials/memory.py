@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from overair.credentials.model import CredentialError, Decide, KeysRefused, Known, PskTimes, StoredPsk
+from overair.credentials.model import (
+    CredentialError,
+    Decide,
+    KeysRefused,
+    KeysState,
+    Known,
+    Owned,
+    PskTimes,
+    StoredPsk,
+)
 from overair.credentials.ring import PskRow
 from overair.credentials.rules import is_valid
 
@@ -62,11 +71,26 @@ class MemoryCredentialStore:
     async def sample(self) -> tuple[bytes, bytes] | None:
         return next(((keys[0].identity, keys[0].sealed) for keys in self._keys.values()), None)
 
+    async def state(self) -> KeysState:
+        keys = [key for keys in self._keys.values() for key in keys]
+        ids, times = (hash(key.sealed) for key in keys), (key.created_ms for key in keys)
+        return KeysState(len(keys), sum(ids), sum(times))
+
+    async def owned(self, now_ms: int) -> dict[bytes, Owned]:
+        return {
+            identity: Owned(keys[0].imei, min(times))
+            for identity, keys in self._keys.items()
+            if (times := [key.created_ms for key in keys if is_valid(key.expires_ms, now_ms)])
+        }
+
     def reader(self) -> "MemoryCredentialStore":
         return self
 
-    def rows(self, identity: bytes) -> Sequence[PskRow]:
+    def keys_of(self, identity: bytes) -> Sequence[PskRow]:
         return [(key.imei, key.sealed, key.expires_ms) for key in self._keys.get(identity, ())]
+
+    def expiries_of(self, imei: int) -> Sequence[int | None]:
+        return [key.expires_ms for keys in self._keys.values() for key in keys if key.imei == imei]
 
     def close(self) -> None:
         """Nothing to give back."""

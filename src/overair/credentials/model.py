@@ -50,6 +50,23 @@ class Known:
     """All identities of the device."""
 
 
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Whose an identity is, and since when it has had the oldest of its valid keys."""
+
+    imei: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeysState:
+    """What tells that the keys changed: any two different contents of the table differ in it."""
+
+    keys: int
+    ids: int
+    times: int
+
+
 Decide = Callable[[StoredPsk, Known], tuple[StoredPsk, ...]]
 """Return the keys that the identity has, newest first, once the first one is added."""
 
@@ -114,10 +131,3 @@ class KeysRefused(CredentialError):
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         super().__init__(f"{errors[0][1]}{more}")
         self.errors = errors
-
-
-# The operator, who looks after the master key.
-
-
-class MasterKeyError(CredentialError):
-    """The master key is missing, unsafe or not the right one; the message says what to do."""

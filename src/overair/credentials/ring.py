@@ -8,10 +8,9 @@ from typing import Protocol
 
 import structlog
 
-from overair.credentials.model import MasterKeyError
 from overair.credentials.rules import IDENTITY_BYTES, is_valid
-from overair.credentials.sealing import Sealer
 from overair.platform.clock import Clock
+from overair.platform.sealing import MasterKeyError, Sealer
 
 _log = structlog.get_logger()
 
@@ -20,10 +19,14 @@ PskRow = tuple[int, bytes, int | None]
 
 
 class PskReader(Protocol):
-    """Reads the rows of one identity, on the thread that asks."""
+    """Reads the keys of one identity or device, expired ones included, on the thread that asks."""
 
-    def rows(self, identity: bytes) -> Sequence[PskRow]:
-        """Return the keys of an identity, newest first, expired ones included; none if it can't be read."""
+    def keys_of(self, identity: bytes) -> Sequence[PskRow]:
+        """Return the keys of an identity, newest first; none if that can't be read."""
+        ...
+
+    def expiries_of(self, imei: int) -> Sequence[int | None] | None:
+        """Return when a device's keys expire, in ms or None for never; None if that can't be read."""
         ...
 
     def close(self) -> None:
@@ -38,6 +41,8 @@ class KeyRing:
         self._reader = reader
         self._sealer = sealer
         self._clock = clock
+        self.is_empty = False
+        """Whether there was no key at all when somebody looked last; spares :meth:`has_key` its query."""
 
     def find(self, identity: bytes) -> Sequence[bytes]:
         """Return the keys of an identity, newest first; none for a stranger."""
@@ -47,6 +52,16 @@ class KeyRing:
         """Return the IMEI of the device that an identity belongs to; None for a stranger's."""
         return next((imei for imei, _, _ in self._valid(identity)), None)
 
+    def has_key(self, imei: int) -> bool:
+        """Return whether a device has a key, and so must prove it."""
+        if self.is_empty:
+            return False
+        expiries = self._reader.expiries_of(imei)
+        if expiries is None:
+            return True  # better one honest device too few than a stranger in its place
+        now_ms = self._clock.now_ms()
+        return any(is_valid(expires_ms, now_ms) for expires_ms in expiries)
+
     def close(self) -> None:
         """Stop reading."""
         self._reader.close()
@@ -55,7 +70,7 @@ class KeyRing:
         if len(identity) not in IDENTITY_BYTES:
             return []
         now_ms = self._clock.now_ms()
-        return [row for row in self._reader.rows(identity) if is_valid(row[2], now_ms)]
+        return [row for row in self._reader.keys_of(identity) if is_valid(row[2], now_ms)]
 
     def _opened(self, identity: bytes, row: PskRow) -> list[bytes]:
         imei, sealed, _ = row

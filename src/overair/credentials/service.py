@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from overair.credentials import rules
 from overair.credentials.model import KeysRefused, Known, NewPsk, PskTimes, StoredPsk, UnknownIdentity
 from overair.credentials.ring import KeyRing
-from overair.credentials.sealing import Sealer
 from overair.credentials.store import CredentialStore
+from overair.credentials.watch import KeyWatch
 from overair.platform.clock import Clock
 from overair.platform.limits import Limits
+from overair.platform.sealing import Sealer
 from overair.platform.secrets import same
 
 
@@ -86,6 +87,10 @@ class CredentialService:
     def key_ring(self) -> KeyRing:
         """Return what handshakes find keys by; the caller closes it."""
         return KeyRing(self._store.reader(), self._sealer, self._clock)
+
+    def key_watch(self, ring: KeyRing) -> KeyWatch:
+        """Return what notices that keys came or went, for this *ring* and for whoever listens."""
+        return KeyWatch(self._store, ring, self._clock)
 
     async def _sealed(self, account_id: int, wanted: Sequence[NewPsk]) -> list[StoredPsk]:
         await self.start()

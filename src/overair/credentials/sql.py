@@ -15,7 +15,9 @@ from sqlalchemy import (
     Table,
     bindparam,
     delete,
+    func,
     insert,
+    or_,
     select,
 )
 
@@ -52,7 +54,20 @@ RING = Query(
     .where(_OF_IDENTITY)
     .order_by(psk_keys.c.id.desc())
 )
+OF_DEVICE = Query(select(psk_keys.c.expires_ms).where(psk_keys.c.imei == bindparam("imei")))
 IDENTITIES = Query(select(psk_keys.c.identity).where(psk_keys.c.imei == bindparam("imei")).distinct())
+# An id may come again once the newest row is gone, but not with the same time. SQLite's sums end at 2**63.
+TIME_BITS = 31
+STATE = select(
+    func.count(),
+    func.coalesce(func.sum(psk_keys.c.id), 0),
+    func.coalesce(func.sum(psk_keys.c.created_ms % (1 << TIME_BITS)), 0),
+)
+OWNED = (
+    select(psk_keys.c.identity, func.min(psk_keys.c.imei), func.min(psk_keys.c.created_ms))
+    .where(or_(psk_keys.c.expires_ms.is_(None), psk_keys.c.expires_ms > bindparam("now_ms")))
+    .group_by(psk_keys.c.identity)
+)
 FORGET = Query(delete(psk_keys).where(_OF_IDENTITY))
 ADD = Query(insert(psk_keys).values({column.name: bindparam(column.name) for column in COLUMNS}))
 

@@ -2,16 +2,16 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from sqlalchemy import Connection, Engine, delete, select
 
 from overair.credentials import sql
-from overair.credentials.model import Decide, PskTimes, StoredPsk
+from overair.credentials.model import Decide, KeysState, Owned, PskTimes, StoredPsk
 from overair.credentials.ring import PskReader, PskRow
 from overair.credentials.sql import psk_keys
-from overair.platform.database import Database
+from overair.platform.database import Database, Query
 
 PURGE_ROWS = 1000  # a transaction, so that nobody waits long behind a purge
 # A reader waits for nobody in WAL mode, but for a database that is being repaired.
@@ -51,6 +51,14 @@ class CredentialStore(Protocol):
 
     async def sample(self) -> tuple[bytes, bytes] | None:
         """Return an identity and its sealed key, if there are any: the master key must open it."""
+        ...
+
+    async def state(self) -> KeysState:
+        """Return what changes with every key that comes or goes; reads them all, but on another thread."""
+        ...
+
+    async def owned(self, now_ms: int) -> dict[bytes, Owned]:
+        """Return all identities that have a valid key."""
         ...
 
     def reader(self) -> PskReader:
@@ -97,6 +105,16 @@ class SqlCredentialStore:
         row = await self._database.read(lambda connection: connection.execute(query).first())
         return (row[0], row[1]) if row else None
 
+    async def state(self) -> KeysState:
+        row = await self._database.read(lambda connection: connection.execute(sql.STATE).one())
+        return KeysState(*row)
+
+    async def owned(self, now_ms: int) -> dict[bytes, Owned]:
+        rows = await self._database.read(
+            lambda connection: connection.execute(sql.OWNED, {"now_ms": now_ms}).all()
+        )
+        return {identity: Owned(imei, since_ms) for identity, imei, since_ms in rows}
+
     def reader(self) -> "SqlPskReader":
         return SqlPskReader(self._database.engine)
 
@@ -108,14 +126,21 @@ class SqlPskReader:
         self._engine = engine
         self._connection: Connection | None = None
 
-    def rows(self, identity: bytes) -> Sequence[PskRow]:
+    def keys_of(self, identity: bytes) -> Sequence[PskRow]:
+        return cast("list[PskRow]", self.rows(sql.RING, identity) or [])
+
+    def expiries_of(self, imei: int) -> Sequence[int | None] | None:
+        found = self.rows(sql.OF_DEVICE, imei)
+        return None if found is None else [expires_ms for (expires_ms,) in found]
+
+    def rows(self, query: Query, key: bytes | int) -> list[tuple[Any, ...]] | None:
+        """Return what a query finds; None, and logged, if the database can't be read."""
         try:
-            found = sql.RING.rows(self._open(), (identity,))
+            return query.rows(self._open(), (key,))
         except sqlite3.OperationalError as error:
             # The device will try again; an error here would take the whole door down.
             _log.error("psk_not_read", error=str(error))
-            return []
-        return cast("list[PskRow]", found)
+            return None
 
     def close(self) -> None:
         if self._connection is not None:

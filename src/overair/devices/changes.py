@@ -1,5 +1,7 @@
 """The changes that the use cases make to a device: each a value with the IMEI and a pure ``apply``."""
 
+from typing import Literal
+
 import msgspec
 
 from overair.devices import rules
@@ -145,3 +147,45 @@ class SynchroniseFirmware(msgspec.Struct, frozen=True):
             changed_ms=known.at_ms if known else None,
         )
         return Outcome(after, result=reading)
+
+
+class SetLicensed(msgspec.Struct, frozen=True):
+    """A licence was assigned to a device, or taken from it (spec device-record.md, section 4.4)."""
+
+    account_id: int
+    imei: int
+    licensed: bool
+    now_ms: int
+
+    def apply(self, device: Device | None) -> Outcome:
+        known = _of_account(device, self.account_id, self.imei)
+        after = rules.licensed(known, self.now_ms, licensed=self.licensed)
+        return Outcome(after, result=after)
+
+
+class Upgraded(msgspec.Struct, frozen=True):
+    """A campaign brought a device what it was to bring (spec device-record.md, sections 3.2, 3.3 and 4.5).
+
+    *confirmed* is false where the device could not be asked: then the campaign's target stands in.
+    """
+
+    account_id: int
+    imei: int
+    kind: Literal["firmware", "software", "file"]
+    name: str
+    version: str
+    confirmed: bool
+    now_ms: int
+
+    def apply(self, device: Device | None) -> Outcome:
+        known = _of_account(device, self.account_id, self.imei)
+        after = rules.upgraded(
+            known, self.kind, (self.name, self.version), self.now_ms, confirmed=self.confirmed
+        )
+        return Outcome(after, result=after)
+
+
+def _of_account(device: Device | None, account_id: int, imei: int) -> Device:
+    if device is None or device.account_id != account_id:
+        raise UnknownDevice(f"device {imei_text(imei)} is not known to the account")
+    return device

@@ -163,6 +163,38 @@ def eligible(device: Device) -> bool:
     return bool(device.firmware_capable) and device.firmware is not None
 
 
+def licensed(device: Device, now_ms: int, *, licensed: bool) -> Device:
+    """Return the device with a licence, or without."""
+    if device.licensed == licensed:
+        return device
+    return _changed(device, {"licensed": licensed}, now_ms)
+
+
+def upgraded(device: Device, kind: str, brought: tuple[str, str], now_ms: int, *, confirmed: bool) -> Device:
+    """Take over what a campaign brought: (name, version) of firmware, software or a file.
+
+    *confirmed*: the device says so itself; else the campaign's target stands in until it says what it has.
+    """
+    name, version = brought
+    changes: dict[str, Any] = {"status_ms": now_ms}
+    if kind == "firmware":
+        known = device.firmware
+        if known is None or known.value != version:
+            changes |= _put(device, "firmware", Fact(version, "campaign", now_ms, confirmed=confirmed))
+    else:
+        field = "software" if kind == "software" else "files"
+        changes[field] = _with_entry(getattr(device, field), ListEntry(name, version, now_ms))
+    return _changed(device, changes, now_ms)
+
+
+def _with_entry(
+    entries: tuple[ListEntry, ...], brought: ListEntry, limits: Limits = DEFAULT_LIMITS
+) -> tuple[ListEntry, ...]:
+    """Return the list with an entry, in the place of an older one of its name."""
+    kept = [entry for entry in entries if entry.name != brought.name][: limits.file_list_items - 1]
+    return tuple(sorted([*kept, brought], key=lambda entry: (entry.name, entry.version)))
+
+
 def monitored(device: Device) -> bool:
     """Whether reachability is shown: for licensed devices (spec lifecycle.md, section 7)."""
     return device.licensed

@@ -96,6 +96,29 @@ SAME_MDN = Query(
     )
 )
 
+_OF_MODEL = Query(
+    select(devices.c.imei)
+    .where(
+        devices.c.account_id == bindparam("account"),
+        devices.c.make == bindparam("make"),
+        devices.c.model == bindparam("model"),
+        devices.c.imei > bindparam("after"),
+    )
+    .order_by(devices.c.imei)
+    .limit(bindparam("count"))
+    .offset(literal_column("0"))
+)
+_MODELS = Query(
+    select(devices.c.make, devices.c.model)
+    .distinct()
+    .where(
+        devices.c.account_id == bindparam("account"), devices.c.make.isnot(None), devices.c.model.isnot(None)
+    )
+)
+_CAMPAIGNING = Query(
+    update(devices).where(devices.c.imei == bindparam("key")).values(campaigning=bindparam("campaigning_now"))
+)
+
 decode_state = msgspec.json.Decoder(Device).decode
 _encode_state = msgspec.json.Encoder().encode
 
@@ -175,6 +198,16 @@ def states(count: int) -> Query:
 
 
 @lru_cache(maxsize=16)
+def _contacts(count: int) -> Query:
+    uplink = func.coalesce(registrations.c.last_uplink_ms, devices.c.last_uplink_ms)
+    return Query(
+        select(devices.c.imei, uplink)
+        .select_from(devices.outerjoin(registrations, registrations.c.imei == devices.c.imei))
+        .where(devices.c.imei.in_(_places(count)))
+    )
+
+
+@lru_cache(maxsize=16)
 def admissible(count: int) -> Query:
     settled = func.coalesce(registrations.c.settled, literal_column("0"))
     return Query(
@@ -194,8 +227,9 @@ def admissible(count: int) -> Query:
 @lru_cache(maxsize=16)
 def _records(count: int) -> Query:
     uplink = func.coalesce(registrations.c.last_uplink_ms, devices.c.last_uplink_ms)
+    shown = devices.c.monitored | devices.c.campaigning
     return Query(
-        select(devices.c.imei, devices.c.protocol, devices.c.record, devices.c.monitored, uplink)
+        select(devices.c.imei, devices.c.protocol, devices.c.record, shown, uplink)
         .select_from(devices.outerjoin(registrations, registrations.c.imei == devices.c.imei))
         .where(
             devices.c.account_id == bindparam("account"),
@@ -206,6 +240,37 @@ def _records(count: int) -> Query:
 
 def _places(count: int) -> list[BindParameter[int]]:
     return [bindparam(f"imei{index}", type_=BigInteger) for index in range(count)]
+
+
+def devices_of(connection: Connection, account_id: int, imeis: Sequence[int]) -> dict[int, Device]:
+    """Return those of the devices that the account has."""
+    found = (decode_state(state) for _, state in in_lists(connection, states, imeis))
+    return {device.imei: device for device in found if device.account_id == account_id}
+
+
+def contacts(connection: Connection, imeis: Sequence[int]) -> dict[int, int]:
+    """Return when devices were last heard, in ms; without those that never were."""
+    return {
+        imei: heard_ms for imei, heard_ms in in_lists(connection, _contacts, imeis) if heard_ms is not None
+    }
+
+
+def of_model(
+    connection: Connection, account_id: int, make: str, model: str, after: int, count: int
+) -> list[int]:
+    """Return up to *count* devices of a make and model, IMEIs ascending from the one after *after*."""
+    rows = _OF_MODEL.rows(connection, (account_id, make.lower(), model.lower(), after, count))
+    return [row[0] for row in rows]
+
+
+def models_of(connection: Connection, account_id: int) -> set[tuple[str, str]]:
+    """Return the makes and models of an account's devices, in lower case."""
+    return {(make, model) for make, model in _MODELS.rows(connection, (account_id,))}
+
+
+def set_campaigning(connection: Connection, imeis: Sequence[int], *, campaigning: bool) -> None:
+    """Note that devices are in an unfinished campaign, or no more."""
+    _CAMPAIGNING.many(connection, [(campaigning, imei) for imei in imeis])
 
 
 def load_registration(connection: Connection, imei: int) -> Registration | None:
@@ -239,6 +304,8 @@ def key_values(device: Device) -> dict[str, Any]:
         "account_id": device.account_id,
         "protocol": device.protocol,
         "mdn": device.mdn.value if device.mdn else None,
+        "make": device.make.value.lower() if device.make else None,
+        "model": device.model.value.lower() if device.model else None,
         "monitored": monitored(device),
     }
 
@@ -249,7 +316,8 @@ def documents(device: Device) -> tuple[Any, ...]:
 
 
 def device_row(device: Device) -> tuple[Any, ...]:
-    return (device.imei, *key_values(device).values(), None, *documents(device))
+    not_campaigning, never_heard = False, None
+    return (device.imei, *key_values(device).values(), not_campaigning, never_heard, *documents(device))
 
 
 def registration_row(registration: Registration, *, settled: bool) -> tuple[Any, ...]:

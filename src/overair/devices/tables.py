@@ -5,7 +5,18 @@ the device does; its registration is small and changes with every Update. Both d
 stand encoded in the device's row.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    text,
+)
 
 from overair.platform.database import metadata
 
@@ -16,7 +27,12 @@ devices = Table(
     Column("account_id", Integer, ForeignKey("accounts.id"), nullable=False),
     Column("protocol", String(8), nullable=False),
     Column("mdn", String(15)),
+    # Make and model in lower case: packages are matched without regard to it (spec lifecycle.md, section 6).
+    Column("make", String(255)),
+    Column("model", String(255)),
     Column("monitored", Boolean, nullable=False),
+    # Whether it is in an unfinished campaign: those are monitored too.
+    Column("campaigning", Boolean, nullable=False, server_default=text("0")),
     Column("last_uplink_ms", BigInteger),
     Column("inventoried_ms", BigInteger),
     Column("version", Integer, nullable=False),
@@ -27,6 +43,7 @@ devices = Table(
     Index("ix_devices_page", "account_id", "protocol", "imei"),
     Index("ix_devices_all", "account_id", "imei"),
     Index("ix_devices_mdn", "account_id", "mdn"),
+    Index("ix_devices_model", "account_id", "make", "model", "imei"),
 )
 
 registrations = Table(

@@ -1,1 +1,1 @@
-"""Packages: firmware, software and files that can be brought to devices, and their images."""
+"""Firmware, software and files for devices: the catalogue, their images, who signed them."""

@@ -1,7 +1,8 @@
-"""Request bodies as clients in the field send them (spec quirks.md Q8 and Q32).
+"""Request bodies as clients in the field send them (spec quirks.md Q8, Q18 and Q32).
 
 Every published spelling of a body is taken: names in any case, the misprints of the documents, one wrapper
-(a one-element array, a named object, or both), and integers where the API has strings of digits.
+(a one-element array, a named object, or both), integers where the API has strings of digits, and digits in
+a string where it has an hour (Q18).
 What comes out is the strict record, so nothing behind this module knows of spellings.
 """
 
@@ -19,18 +20,22 @@ RequestT = TypeVar("RequestT", bound=Struct)
 MAX_REQUEST_BYTES = 1024 * 1024
 """A list of 10000 devices takes a quarter of it."""
 
-TOO_LARGE = f"must have at most {MAX_REQUEST_BYTES} bytes"
+TOO_LARGE = "must not be so large"
 
 _SYNONYMS = {"devcelist": "devicelist"}
 _WRAPPERS = frozenset({"addorremovedevice", "devicelogging"})
 
 # Longer than any number of the API, shorter than what makes int-to-text slow.
 _MAX_INTEGER = 10**18
+_MAX_DIGITS = 18
+
+# No request has so many objects in a list: what is longer is left to the decoder to refuse.
+_MAX_OBJECTS = 100
 
 
-def decode_request(record_type: type[RequestT], data: bytes) -> RequestT:
+def decode_request(record_type: type[RequestT], data: bytes, max_bytes: int = MAX_REQUEST_BYTES) -> RequestT:
     """The request in the body, whatever published spelling it has; RecordError if it is none."""
-    if len(data) > MAX_REQUEST_BYTES:
+    if len(data) > max_bytes:
         raise RecordError("", TOO_LARGE)
     if not data.strip():
         raise RecordError("", EMPTY_BODY)
@@ -62,9 +67,21 @@ def _rename(body: dict[str, Any], record_type: type[Struct]) -> dict[str, Any]:
         folded = spelt.lower()
         name = names.get(_SYNONYMS.get(folded, folded))
         if name is not None and (spelt == name or name not in renamed):
-            _, extra = unfold(fields_of(record_type)[name].type)
-            renamed[name] = _digits(value) if "digits" in extra and isinstance(value, list) else value
+            renamed[name] = _mend(value, fields_of(record_type)[name].type)
     return renamed
+
+
+def _mend(value: Any, annotation: Any) -> Any:
+    """The value as a field of that type has it: digits as text or as a number, objects under its names."""
+    inner, extra = unfold(annotation)
+    if isinstance(value, list):
+        if "digits" in extra:
+            return _digits(value)
+        if isinstance(inner, type) and issubclass(inner, Struct) and len(value) <= _MAX_OBJECTS:
+            return [_rename(entry, inner) if isinstance(entry, dict) else entry for entry in value]
+    if "number" in extra and isinstance(value, str) and len(value) <= _MAX_DIGITS:
+        return int(value) if value.isascii() and value.isdigit() else value
+    return value
 
 
 def _digits(entries: list[Any]) -> list[Any]:

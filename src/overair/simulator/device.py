@@ -1,8 +1,8 @@
-"""One simulated LwM2M device, without socket and clock (spec lwm2m.md 3-6).
+"""One simulated LwM2M device, without socket and clock (spec lwm2m.md 3-6, 8, 9).
 
-The driver hands in datagrams of the server and the time, calls `advance` when `next_due` has come, and
-after each call sends what is in `outbox`. What the device does when is in `lifecycle`, what it answers in
-`operations`.
+The driver hands in datagrams and the time, calls `advance` when `next_due` has come, and after each call
+sends what is in `outbox`. What the device does when is in `lifecycle`, what it answers in `operations`, how
+it is updated in `upkeep` and what that stands on.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import math
 import random as random_module
 from typing import Final
 
-from msgspec import Struct
-
 from overair.protocols.coap import (
+    Block,
     Endpoint,
     Event,
     Exchange,
@@ -26,17 +25,18 @@ from overair.protocols.coap import (
     codes,
     encode_uint,
 )
-from overair.protocols.lwm2m.awake import AwakeWindow
 from overair.protocols.lwm2m.content import LINK_FORMAT
 from overair.protocols.lwm2m.lifetime import update_after_seconds
-from overair.protocols.lwm2m.paths import Path, parse_path
+from overair.protocols.lwm2m.paths import Path
 from overair.protocols.lwm2m.registration import register_queries, update_queries
 from overair.protocols.lwm2m.values import Value
-from overair.simulator import operations
+from overair.simulator.delivery import Delivery
 from overair.simulator.lifecycle import Cause, Effect, State, next_state
-from overair.simulator.operations import Action
+from overair.simulator.mainboard import DEAF, LIMITS, Mainboard
+from overair.simulator.misbehaviour import NONE, Misbehaviour
 from overair.simulator.profile import Identity
-from overair.simulator.tree import LIFETIME, tree_of
+from overair.simulator.transfer import Fetcher
+from overair.simulator.tree import LIFETIME
 
 REBOOT_SECONDS: Final = 2.0
 FIRST_WAIT_SECONDS: Final = 5.0
@@ -44,76 +44,43 @@ FIRST_WAIT_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 300.0
 MAX_AGE_SECONDS_MAX: Final = 86_400
 """As long as this a server may put a device off."""
-OBSERVATIONS_MAX: Final = 16
-"""Fewer than the endpoint's queue for one peer, so that a notification always finds room."""
 
-DEAF: Final = (State.OFF, State.REFUSED, State.REBOOTING)
-"""Where a device hears nothing and repeats nothing."""
-
-_OBSERVE_NUMBERS: Final = 1 << 24
 _ASKING_PATIENCE: Final = (codes.TOO_MANY_REQUESTS,)
 
 
-class Tally(Struct, gc=False):
-    """What a device has done so far; every field only grows."""
-
-    registrations: int = 0
-    updates: int = 0
-    answered: int = 0
-    """Requests of the server."""
-    notifications: int = 0
-    slept_through: int = 0
-    """Datagrams that came while it was asleep, or off."""
-    timeouts: int = 0
-    handshakes: int = 0
-    """DTLS associations, those that took up an older session included."""
-    resumed: int = 0
-
-
-class _Observation(Struct, gc=False):
-    path: Path
-    accept: int | None
-    number: int = 0
-
-
-class SimulatedDevice:
+class SimulatedDevice(Mainboard):
     """One device, which knows one server. Times are seconds of any clock that only goes forward.
 
-    `refusal` says why the state is REFUSED, or what was wrong with the last attempt while it is WAITING.
+    It fetches over HTTP by `fetcher`, if there is one. `homes` are the addresses by which a URI means the
+    server itself, if they are more than its own. `refusal` says why the state is REFUSED, or what was wrong
+    with the last attempt while it is WAITING.
     """
 
     __slots__ = (
         "_announced_lifetime",
-        "_awake",
         "_due",
-        "_endpoint",
         "_exchange",
         "_failures",
         "_location",
         "_max_age",
-        "_observations",
-        "_random",
-        "_server",
         "_update_wanted",
-        "identity",
         "refusal",
-        "state",
-        "tally",
-        "tree",
     )
 
-    def __init__(self, identity: Identity, server: Peer, *, random: random_module.Random) -> None:
-        self.identity: Final = identity
-        self.tree: Final = tree_of(identity)
-        self.tally: Final = Tally()
-        self.state = State.OFF
+    def __init__(
+        self,
+        identity: Identity,
+        server: Peer,
+        *,
+        random: random_module.Random,
+        misbehaviour: Misbehaviour = NONE,
+        fetcher: Fetcher | None = None,
+        homes: frozenset[tuple[str, int]] = frozenset(),
+    ) -> None:
+        super().__init__(
+            identity, server, random=random, misbehaviour=misbehaviour, fetcher=fetcher, homes=homes
+        )
         self.refusal: str | None = None
-        profile = identity.profile
-        self._server = server
-        self._random = random
-        self._endpoint = Endpoint(random=random)
-        self._awake = AwakeWindow(profile.queue_mode, profile.awake_seconds)
-        self._observations: dict[bytes, _Observation] = {}
         self._exchange: Exchange | None = None
         self._location: tuple[str, ...] = ()
         self._announced_lifetime = 0
@@ -127,14 +94,11 @@ class SimulatedDevice:
         """Datagrams to send now, oldest first; the driver sends and clears them."""
         return self._endpoint.outbox
 
-    @property
-    def observed(self) -> tuple[Path, ...]:
-        """Paths that the server observes."""
-        return tuple([observation.path for observation in self._observations.values()])
-
     def is_asleep(self, now: float) -> bool:
-        """Whether a queue-mode device has its radio off; it never has while it expects something."""
-        idle = self.state is State.REGISTERED and self._endpoint.next_due() is None
+        """Whether it has its radio off; in queue mode it never has while it expects something."""
+        if now < self._dozes_until:
+            return True
+        idle = self.state is State.REGISTERED and self._endpoint.next_due() is None and not self._upkeep.busy
         return idle and not self._awake.is_awake(now)
 
     # -- what the driver does ----------------------------------------------------------------------
@@ -148,12 +112,13 @@ class SimulatedDevice:
         self._change_state(Cause.STOP, now)
 
     def reboot(self, now: float, seconds: float = REBOOT_SECONDS) -> None:
-        """Be off for a while, forget the registration and what was being observed, register again.
+        """Be off for a while, or for ever; forget all but the object tree and the flash, register again.
 
         UnexpectedEventError if it is off or refused.
         """
         self._change_state(Cause.REBOOT, now)
-        self._due = now + seconds if self.state is State.REBOOTING else None
+        comes_back = self.state is State.REBOOTING and math.isfinite(seconds)
+        self._due = now + seconds if comes_back else None
 
     def set_value(self, path: Path, value: Value, now: float) -> None:
         """Change a value of the object tree as the device's own doing, and notify who observes it.
@@ -161,35 +126,57 @@ class SimulatedDevice:
         KeyError if the tree has no such value.
         """
         if self.tree.set(path, value):
-            self._notify((path,), now)
+            self._changed[path] = None
+            self._tell(now)
 
-    def receive(self, datagram: bytes, now: float) -> None:
-        """Take a datagram of the server; one that comes while the radio is off is lost."""
+    def receive(self, datagram: bytes, now: float, source: Peer | None = None) -> None:
+        """Take a datagram, of the server if it is not said whose; while the radio is off it is lost."""
         if self.state in DEAF or self.is_asleep(now):
             self.tally.slept_through += 1
             return
         self._awake.touched(now)
-        self._take(datagram, now)
+        if source is None or source == self._server:
+            self._take(datagram, now)
+        else:
+            self._take_plain(datagram, source, now)
+        self._tell(now)
 
     def advance(self, now: float) -> None:
-        """Do what is due: Updates, the next attempt to register, retransmissions."""
+        """Do what is due: Updates, the next attempt to register, retransmissions, what parts have to do."""
+        if self._dozes_until:
+            if now < self._dozes_until:
+                return
+            self._dozes_until = 0.0
+            self._want_update(now)
         if self.state not in DEAF:
             self._repeat(now)
         if self._due is not None and self._due <= now:
             self._due = None
             self._change_state(Cause.DUE, now)
+        if self.state not in DEAF:
+            self._upkeep.advance(now)
+            self._tell(now)
 
     def next_due(self) -> float | None:
         """When `advance` must be called next, None if nothing waits."""
-        messages = None if self.state in DEAF else self._repeat_due()
-        if messages is None or self._due is None:
-            return self._due if messages is None else messages
-        return min(messages, self._due)
+        if self._dozes_until:
+            return self._dozes_until
+        times = [self._due]
+        if self.state not in DEAF:
+            times += [self._repeat_due(), self._upkeep.next_due()]
+        return min((time for time in times if time is not None), default=None)
 
     # -- what lies below, of which `SecureDevice` has more -----------------------------------------
 
     def _take(self, datagram: bytes, now: float) -> None:
-        self._handle(self._endpoint.receive(datagram, self._server, now), now)
+        self._take_plain(datagram, self._server, now)
+
+    def _take_plain(self, datagram: bytes, peer: Peer, now: float) -> None:
+        if self._ignores(datagram):
+            self.tally.slept_through += 1
+            return
+        event, block = self._take_datagram(datagram, peer, now)
+        self._handle(event, now, block)
 
     def _repeat(self, now: float) -> None:
         for event in self._endpoint.advance(now):
@@ -266,15 +253,18 @@ class SimulatedDevice:
         self._due = None
         self._exchange = None
         self._location = ()
+        self._dozes_until = 0.0
         self._observations.clear()
+        self._upkeep.power_off()
         self._hang_up()
 
     def _power_up(self, now: float) -> None:
         # A new endpoint: message ids, tokens and everything in flight are gone with the power.
         self._shut_down(now)
-        self._endpoint = Endpoint(random=self._random)
+        self._endpoint = Endpoint(random=self._random, limits=LIMITS)
         self._failures = 0
         self.refusal = None
+        self._upkeep.boot(now)
         self._register(now)
 
     @property
@@ -284,9 +274,11 @@ class SimulatedDevice:
 
     # -- events ------------------------------------------------------------------------------------
 
-    def _handle(self, event: Event | None, now: float) -> None:
+    def _handle(self, event: Event | None, now: float, block: Block | None = None) -> None:
         if isinstance(event, Request):
-            self._answer(event, now)
+            self._answer(event, block, now)
+        elif isinstance(event, Response | Failure) and isinstance(event.exchange.context, Delivery):
+            self._handle_download(event, event.exchange.context, now)
         elif isinstance(event, Response) and event.exchange is self._exchange:
             self._exchange = None
             self._change_state(self._judge(event.message), now)
@@ -297,7 +289,14 @@ class SimulatedDevice:
             self.refusal = f"no answer ({event.reason})"
             self._change_state(Cause.FAILED, now)
         elif isinstance(event, ObservationCancelled):
-            self._observations.pop(event.token, None)
+            self._observations.end(event.token)
+
+    def _handle_download(self, event: Response | Failure, delivery: Delivery, now: float) -> None:
+        if isinstance(event, Response):
+            delivery.answered(event.exchange, event.message, now)
+        else:
+            self.tally.timeouts += 1
+            delivery.failed(event.exchange, now)
 
     def _judge(self, message: Message) -> Cause:
         """Say what an answer to Register, Update or De-register means."""
@@ -321,55 +320,11 @@ class SimulatedDevice:
             self.tally.updates += 1
         return Cause.ACCEPTED
 
-    def _answer(self, request: Request, now: float) -> None:
-        message = request.message
-        formats = self.identity.profile.formats
-        answer = operations.answer(message, self.tree, formats)
-        options: tuple[tuple[int, bytes], ...] = ()
-        if answer.content_format is not None:
-            options = ((codes.CONTENT_FORMAT, encode_uint(answer.content_format)),)
-        if answer.code == codes.CONTENT and message.code == codes.GET:
-            options += self._observe(message)
-        self._endpoint.respond(request, answer.code, options, answer.payload, now=now)
-        self.tally.answered += 1
-        self._notify(answer.changed, now)
-        if answer.action is Action.UPDATE:
-            self._want_update(now)
-        elif answer.action is Action.REBOOT:
-            self.reboot(now)
-
     def _want_update(self, now: float) -> None:
         """Send an Update now, or after what is under way."""
         self._update_wanted = True
         if self.state is State.REGISTERED:
             self._due = now
-
-    # -- observations ------------------------------------------------------------------------------
-
-    def _observe(self, message: Message) -> tuple[tuple[int, bytes], ...]:
-        """Begin or end an observation; returns the option that says which of both came true."""
-        if message.observe is None or message.accept == LINK_FORMAT:
-            return ()
-        self._observations.pop(message.token, None)
-        if message.observe != 0 or len(self._observations) >= OBSERVATIONS_MAX:
-            return ()
-        path = parse_path("/".join(message.uri_path))
-        self._observations[message.token] = _Observation(path, message.accept)
-        return ((codes.OBSERVE, b""),)
-
-    def _notify(self, changed: tuple[Path, ...], now: float) -> None:
-        for token, observation in self._observations.items():
-            path = observation.path
-            if not any(leaf[: len(path)] == path for leaf in changed):
-                continue
-            answer = operations.read(path, observation.accept, self.tree, self.identity.profile.formats)
-            observation.number = (observation.number + 1) % _OBSERVE_NUMBERS
-            options = ((codes.CONTENT_FORMAT, encode_uint(answer.content_format or 0)),)
-            self._awake.touched(now)
-            self._endpoint.notify(
-                self._server, token, observation.number, options=options, payload=answer.payload, now=now
-            )
-            self.tally.notifications += 1
 
 
 _EFFECTS: Final = {

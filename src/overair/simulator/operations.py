@@ -1,21 +1,21 @@
 """What a device answers to the requests of its server (spec lwm2m.md 5.1, 5.2, 6).
 
 `answer` is the whole of it: a request and the object tree in, an Answer out. Read, Discover, Write, Execute
-and Read-Composite are carried out; Write-Attributes, Create, Delete, Write-Composite and the download of
-firmware are not, and say so. A Write to an instance replaces only the resources it brings: what is mandatory
-could not go, and nothing else of a simulated device can be written at the same time.
+and Read-Composite are carried out; Write-Attributes, Create, Delete and Write-Composite are not, and say so.
+What is more than a value, such as the package of an update, is for `Special`. A Write to an instance replaces
+only the resources it brings: what is mandatory could not go, and what else there is is hardly ever written.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from overair.protocols.coap import Message, codes
-from overair.protocols.lwm2m.arguments import parse_arguments
+from overair.protocols.lwm2m.arguments import Argument, parse_arguments
 from overair.protocols.lwm2m.content import (
     CBOR,
     LINK_FORMAT,
@@ -34,8 +34,6 @@ from overair.protocols.lwm2m.paths import Path, parse_path
 from overair.protocols.lwm2m.values import Value
 from overair.simulator.tree import (
     LIFETIME,
-    PACKAGE,
-    PACKAGE_URI,
     REBOOT,
     UPDATE_TRIGGER,
     Tree,
@@ -44,7 +42,30 @@ from overair.simulator.tree import (
 
 _SINGLE_FORMATS: Final = (TEXT, OPAQUE, CBOR)
 _COMPOSITE_FORMATS: Final = (SENML_CBOR, SENML_JSON)
-_PACKAGE_RESETS: Final = (b"", b"\0")
+
+
+class Special(Protocol):
+    """Whoever stands behind resources that are more than a value."""
+
+    def owns(self, path: Path) -> bool:
+        """Whether a Write or Execute there is for it."""
+
+    def write(self, path: Path, value: Value, now: float) -> int:
+        """Carry out a Write; returns the code of the answer."""
+
+    def execute(self, path: Path, arguments: tuple[Argument, ...], now: float) -> int:
+        """Carry out an Execute; returns the code of the answer."""
+
+
+class _Asked(NamedTuple):
+    """A request, and the device it is for."""
+
+    message: Message
+    path: Path
+    tree: Tree
+    formats: tuple[int, ...]
+    special: Special
+    now: float
 
 
 class Action(enum.Enum):
@@ -68,7 +89,7 @@ class Answer(Struct, frozen=True, gc=False):
 _ACTIONS: Final = {UPDATE_TRIGGER: Action.UPDATE, REBOOT: Action.REBOOT}
 
 
-def answer(message: Message, tree: Tree, formats: tuple[int, ...]) -> Answer:
+def answer(message: Message, tree: Tree, formats: tuple[int, ...], special: Special, now: float) -> Answer:
     """Return what a device with these content formats answers; Writes are done to the tree."""
     try:
         path = parse_path("/".join(message.uri_path))
@@ -79,7 +100,7 @@ def answer(message: Message, tree: Tree, formats: tuple[int, ...]) -> Answer:
         return Answer(codes.METHOD_NOT_ALLOWED)
     if path and tree.leaves(path) is None:
         return Answer(codes.NOT_FOUND)
-    return operation(message, path, tree, formats)
+    return operation(_Asked(message, path, tree, formats, special, now))
 
 
 def read(path: Path, accept: int | None, tree: Tree, formats: tuple[int, ...]) -> Answer:
@@ -111,10 +132,11 @@ def _content(
     return Answer(codes.NOT_ACCEPTABLE)
 
 
-def _get(message: Message, path: Path, tree: Tree, formats: tuple[int, ...]) -> Answer:
+def _get(asked: _Asked) -> Answer:
+    message = asked.message
     if message.accept == LINK_FORMAT:
-        return _discover(path, tree)
-    return read(path, message.accept, tree, formats)
+        return _discover(asked.path, asked.tree)
+    return read(asked.path, message.accept, asked.tree, asked.formats)
 
 
 def _discover(path: Path, tree: Tree) -> Answer:
@@ -140,25 +162,26 @@ def _link(path: Path, tree: Tree) -> Link:
     return Link("", path)
 
 
-def _put(message: Message, path: Path, tree: Tree, formats: tuple[int, ...]) -> Answer:
-    if message.uri_queries and not message.payload:
+def _put(asked: _Asked) -> Answer:
+    if asked.message.uri_queries and not asked.message.payload:
         return Answer(codes.NOT_IMPLEMENTED)
-    return _write(message, path, tree, formats)
+    return _write(asked)
 
 
-def _post(message: Message, path: Path, tree: Tree, formats: tuple[int, ...]) -> Answer:
-    if len(path) == 2:
-        return _write(message, path, tree, formats)
-    if len(path) == 3:
-        return _execute(message, path)
+def _post(asked: _Asked) -> Answer:
+    if len(asked.path) == 2:
+        return _write(asked)
+    if len(asked.path) == 3:
+        return _execute(asked)
     return Answer(codes.METHOD_NOT_ALLOWED)
 
 
-def _write(message: Message, path: Path, tree: Tree, formats: tuple[int, ...]) -> Answer:
+def _write(asked: _Asked) -> Answer:
+    message, path, tree, special = asked.message, asked.path, asked.tree, asked.special
     if len(path) < 2 or (len(path) > 2 and not has_operation(path, "W")):
         return Answer(codes.METHOD_NOT_ALLOWED)
     given = message.content_format
-    if given is not None and canonical_format(given) not in formats:
+    if given is not None and canonical_format(given) not in asked.formats:
         return Answer(codes.UNSUPPORTED_CONTENT_FORMAT)
     try:
         values = decode(given, message.payload, path)
@@ -167,7 +190,11 @@ def _write(message: Message, path: Path, tree: Tree, formats: tuple[int, ...]) -
     refusal = next((code for leaf, value in values.items() if (code := _refusal(leaf, value, tree))), None)
     if refusal is not None:
         return Answer(refusal)
-    changed = [leaf for leaf, value in values.items() if leaf != PACKAGE and tree.set(leaf, value)]
+    for leaf in filter(special.owns, values):
+        code = special.write(leaf, values[leaf], asked.now)
+        if not codes.is_success(code):
+            return Answer(code)
+    changed = [leaf for leaf, value in values.items() if not special.owns(leaf) and tree.set(leaf, value)]
     action = Action.UPDATE if LIFETIME in changed else Action.NOTHING
     return Answer(codes.CHANGED, changed=tuple(changed), action=action)
 
@@ -180,29 +207,30 @@ def _refusal(leaf: Path, value: Value, tree: Tree) -> int:
         return codes.METHOD_NOT_ALLOWED
     if leaf == LIFETIME and isinstance(value, int) and value < 0:
         return codes.BAD_REQUEST
-    # A reset is harmless to an idle firmware object; downloading is not simulated here.
-    if (leaf == PACKAGE_URI and value) or (leaf == PACKAGE and value not in _PACKAGE_RESETS):
-        return codes.NOT_IMPLEMENTED
     return 0
 
 
-def _execute(message: Message, path: Path) -> Answer:
+def _execute(asked: _Asked) -> Answer:
+    path = asked.path
     action = _ACTIONS.get(path)
-    # What else could be executed needs a state that is never reached: /5/0/2 without a package.
-    if action is None:
+    owned = asked.special.owns(path) and has_operation(path, "E")
+    if action is None and not owned:
         return Answer(codes.METHOD_NOT_ALLOWED)
     try:
-        parse_arguments(message.payload)
+        arguments = parse_arguments(asked.message.payload)
     except ContentError as error:
         return Answer(codes.BAD_REQUEST, payload=str(error).encode())
+    if action is None:
+        return Answer(asked.special.execute(path, arguments, asked.now))
     return Answer(codes.CHANGED, action=action)
 
 
-def _fetch(message: Message, path: Path, tree: Tree, formats: tuple[int, ...]) -> Answer:
+def _fetch(asked: _Asked) -> Answer:
     """Read-Composite; a path that is not there is left out of the answer."""
-    spoken = tuple([number for number in formats if number in _COMPOSITE_FORMATS])
+    message, tree = asked.message, asked.tree
+    spoken = tuple([number for number in asked.formats if number in _COMPOSITE_FORMATS])
     given = message.content_format
-    if path or not spoken:
+    if asked.path or not spoken:
         return Answer(codes.METHOD_NOT_ALLOWED)
     if given is None or canonical_format(given) not in spoken:
         return Answer(codes.UNSUPPORTED_CONTENT_FORMAT)
@@ -215,7 +243,7 @@ def _fetch(message: Message, path: Path, tree: Tree, formats: tuple[int, ...]) -
     return _content(values, (), given if accept is None else accept, spoken)
 
 
-_OPERATIONS: Final[dict[int, Callable[[Message, Path, Tree, tuple[int, ...]], Answer]]] = {
+_OPERATIONS: Final[dict[int, Callable[[_Asked], Answer]]] = {
     codes.GET: _get,
     codes.PUT: _put,
     codes.POST: _post,

@@ -29,7 +29,7 @@ class IdentityError(ValueError):
 
 
 class Software(NamedTuple):
-    """A software package that is installed and active (object 9)."""
+    """A software package that is installed and active (object 9), or a component of firmware (33629)."""
 
     name: str
     version: str
@@ -44,11 +44,54 @@ class Host(NamedTuple):
     software: str
 
 
+class Manner(Struct, frozen=True, kw_only=True):
+    """How a client library takes updates where others do it differently (spec lwm2m.md 14)."""
+
+    resumes: bool = True
+    """Goes on with a broken download after a reboot, where it was."""
+    remembers: bool = True
+    """State and result outlive a reboot."""
+    early_result: bool = False
+    """Reports success before the reboot into the new version."""
+    ignores_busy_uri: bool = False
+    """A URI that comes at the wrong time is taken in silence instead of being refused."""
+    phantom_download: bool = False
+    """An empty package begins a download of nothing."""
+    drops_query: bool = False
+    one_error: bool = False
+    """Every answer that is none of the file's is a lost connection."""
+    exclusive_push: bool = False
+    """Has no time for other requests while a package is pushed."""
+    sends: bool = False
+    """Tells state, result and version by Send, observed or not."""
+
+
+USUAL: Final = Manner()
+ZEPHYR: Final = Manner(
+    resumes=False,
+    remembers=False,
+    early_result=True,
+    ignores_busy_uri=True,
+    phantom_download=True,
+    drops_query=True,
+    one_error=True,
+)
+ANJAY: Final = Manner(exclusive_push=True, sends=True)
+
+COAP, COAPS, HTTP, HTTPS = range(4)
+"""Resource 8 of object 5: what a package can be pulled over."""
+PULL_ONLY, PUSH_ONLY, PULL_AND_PUSH = range(3)
+"""Resource 9 of object 5."""
+
+
 class Profile(Struct, frozen=True, kw_only=True):
     """A model of device. Times are seconds.
 
     `formats` are the content formats it reads and writes; where a request names none, the first that can
-    carry the answer is used. `has_subscriber` adds object 10308, which holds the MDN.
+    carry the answer is used. `has_subscriber` adds object 10308, which holds the MDN. With `components` it
+    has an instance of object 33629 for each of these instead of object 5; the first one is the main one.
+    `spare_software` are instances of object 9 that hold no package yet. What a package is pulled over is in
+    `protocols`, by the numbers of resource 5/0/8.
     """
 
     make: str
@@ -65,6 +108,19 @@ class Profile(Struct, frozen=True, kw_only=True):
     lifetime_seconds: int = 86_400
     queue_mode: bool = False
     awake_seconds: float = AWAKE_WINDOW_SECONDS
+    components: tuple[Software, ...] = ()
+    spare_software: int = 0
+    protocols: tuple[int, ...] = (COAP, COAPS)
+    delivery: int = PULL_AND_PUSH
+    auto_install: bool = False
+    manner: Manner = USUAL
+    block_bytes: int = 512
+    """Largest block of a package, either way."""
+    package_bytes_max: int = 16 << 20
+    download_bytes_per_second: float = 32_000.0
+    """How fast a package is pulled at best; a pushed one comes as fast as the server sends it."""
+    flash_seconds: float = 4.0
+    reboot_seconds: float = 2.0
 
 
 _SINGLE: Final = (TEXT, OPAQUE)
@@ -86,6 +142,14 @@ SENML_CBOR_ONLY: Final = Profile(
     lifetime_seconds=43_200,
     formats=(SENML_CBOR,),
 )
+TWO_COMPONENTS: Final = Profile(
+    make="Nordic Semiconductor ASA",
+    model="nRF9161-AFU",
+    firmware="2.0.0",
+    components=(Software("application", "2.0.0"), Software("modem", "mfw_nrf91x1_2.0.1")),
+    formats=(TEXT, OPAQUE, SENML_CBOR),
+)
+"""Not among the models of a fleet: most services know object 5 alone."""
 PROFILES: Final[tuple[Profile, ...]] = (
     Profile(
         make="SEQUANS COMMUNICATIONS",

@@ -17,10 +17,13 @@ from typing import Final, NamedTuple
 
 from overair.protocols import coap, dtls
 from overair.protocols.coap import Peer
-from overair.simulator.device import DEAF, FIRST_WAIT_SECONDS, SimulatedDevice
+from overair.simulator.device import FIRST_WAIT_SECONDS, SimulatedDevice
 from overair.simulator.keys import Psk
 from overair.simulator.lifecycle import Cause, State
+from overair.simulator.mainboard import DEAF
+from overair.simulator.misbehaviour import NONE, Misbehaviour
 from overair.simulator.profile import Identity
+from overair.simulator.transfer import Fetcher
 
 HANDSHAKE_SECONDS: Final = 93.0
 """As long as CoAP waits for an answer (MAX_TRANSMIT_WAIT, RFC 7252 section 4.8.2)."""
@@ -54,8 +57,13 @@ class SecureDevice(SimulatedDevice):
         *,
         random: random_module.Random,
         parameters: dtls.DtlsParameters = PARAMETERS,
+        misbehaviour: Misbehaviour = NONE,
+        fetcher: Fetcher | None = None,
+        homes: frozenset[tuple[str, int]] = frozenset(),
     ) -> None:
-        super().__init__(identity, server, random=random)
+        super().__init__(
+            identity, server, random=random, misbehaviour=misbehaviour, fetcher=fetcher, homes=homes
+        )
         self._client = dtls.Client(
             identity=psk.identity, key=psk.key, random=random.randbytes, parameters=parameters
         )
@@ -78,10 +86,13 @@ class SecureDevice(SimulatedDevice):
         return association is not None and association.established
 
     def _seal(self) -> None:
-        plain = self._endpoint.outbox
-        # Without an association they are lost, as on any network; what matters is repeated.
-        if self._connected:
-            for datagram, _ in plain:
+        plain, connected = self._endpoint.outbox, self._connected
+        for datagram, peer in plain:
+            # Whoever else has a package speaks without security.
+            if peer != self._server:
+                self._sealed.append((datagram, peer))
+            # Without an association it is lost, as on any network; what matters is repeated.
+            elif connected:
                 self._client.send(datagram)
         plain.clear()
         self._sealed += [(record, self._server) for record in self._client.outbox]
@@ -120,10 +131,19 @@ class SecureDevice(SimulatedDevice):
             self._client.resume(now)
         self._held = _Held(code, path, queries, payload)
 
-    def _handle(self, event: coap.Event | None, now: float) -> None:
-        if isinstance(event, coap.Failure) and event.reason is coap.FailureReason.TIMEOUT:
+    @property
+    def _is_secure(self) -> bool:
+        return True
+
+    def reaches(self, peer: Peer) -> bool:
+        """Whether a request may be sent there: to the server, only over an association."""
+        return super().reaches(peer) and (peer != self._server or self._connected)
+
+    def _handle(self, event: coap.Event | None, now: float, block: coap.Block | None = None) -> None:
+        silent = isinstance(event, coap.Failure) and event.reason is coap.FailureReason.TIMEOUT
+        if silent and isinstance(event, coap.Failure) and event.exchange.peer == self._server:
             self._distrusted = True
-        super()._handle(event, now)
+        super()._handle(event, now, block)
 
     # -- events of the association -----------------------------------------------------------------
 

@@ -18,11 +18,9 @@ from overair.simulator.profile import Host, Identity, Profile, Software
 
 LIFETIME: Final[Path] = (1, 0, 1)
 UPDATE_TRIGGER: Final[Path] = (1, 0, 8)
+MUTE_SEND: Final[Path] = (1, 0, 23)
 FIRMWARE_VERSION: Final[Path] = (3, 0, 3)
 REBOOT: Final[Path] = (3, 0, 4)
-PACKAGE: Final[Path] = (5, 0, 0)
-PACKAGE_URI: Final[Path] = (5, 0, 1)
-INSTALL: Final[Path] = (5, 0, 2)
 
 _SERIAL: Final[Path] = (3, 0, 2)
 _HOST_ID: Final[Path] = (10299, 0, 2)
@@ -31,12 +29,12 @@ _SOFTWARE: Final = 9
 _INSTALLED: Final = 4
 _INSTALLED_RESULT: Final = 2
 
-# There, but without a value to read.
-_WITHOUT_VALUE: Final[tuple[Path, ...]] = (UPDATE_TRIGGER, REBOOT, PACKAGE, INSTALL)
+_COMPONENT: Final = 33629
+_CANCEL: Final = 10
 _OBJECT_VERSIONS: Final[dict[str, tuple[tuple[int, str], ...]]] = {
     "1.0": (),
-    "1.1": ((1, "1.1"), (3, "1.1")),
-    "1.2": ((1, "1.2"), (3, "1.2")),
+    "1.1": ((1, "1.1"), (3, "1.1"), (5, "1.1")),
+    "1.2": ((1, "1.2"), (3, "1.2"), (5, "1.2")),
 }
 
 
@@ -52,7 +50,7 @@ class SharedTree:
     def __init__(self, profile: Profile) -> None:
         self.values: Final = _values(profile)
         leaves: dict[Path, list[Path]] = {(_SOFTWARE,): []}
-        for leaf in sorted((*self.values, *_WITHOUT_VALUE)):
+        for leaf in sorted((*self.values, *_without_value(profile))):
             for depth in range(1, len(leaf) + 1):
                 leaves.setdefault(leaf[:depth], []).append(leaf)
         self.leaves: Final = {path: tuple(below) for path, below in leaves.items()}
@@ -118,9 +116,18 @@ def has_operation(path: Path, operation: str) -> bool:
 
 
 def _values(profile: Profile) -> dict[Path, Value]:
-    values = _server(profile) | _device(profile) | _connectivity() | _firmware_update()
+    values = _server(profile) | _device(profile) | _connectivity()
+    if profile.components:
+        for instance, component in enumerate(profile.components):
+            values |= _component(profile, instance, component)
+    else:
+        values |= _firmware_update(profile, (5, 0))
+        if profile.auto_install:
+            values[5, 0, 14] = True
     for instance, package in enumerate(profile.software):
         values |= _software(instance, package)
+    for spare in range(profile.spare_software):
+        values |= _spare_software(len(profile.software) + spare)
     if profile.host is not None:
         values |= _host(profile.host)
     if profile.has_subscriber:
@@ -137,7 +144,7 @@ def _server(profile: Profile) -> dict[Path, Value]:
         (1, 0, 7): profile.binding[0] + queued + profile.binding[1:],
     }
     if profile.version != "1.0":
-        values[1, 0, 23] = True
+        values[MUTE_SEND] = True
     return values
 
 
@@ -171,18 +178,36 @@ def _connectivity() -> dict[Path, Value]:
     }
 
 
-def _firmware_update() -> dict[Path, Value]:
-    """Object 5, idle: nothing to install, takes CoAP and CoAPS, pull and push."""
-    return {
-        PACKAGE_URI: "",
-        (5, 0, 3): 0,
-        (5, 0, 5): 0,
-        (5, 0, 6): "",
-        (5, 0, 7): "",
-        (5, 0, 8, 0): 0,
-        (5, 0, 8, 1): 1,
-        (5, 0, 9): 2,
+def _firmware_update(profile: Profile, base: tuple[int, int]) -> dict[Path, Value]:
+    """Object 5 or an instance of 33629, idle: nothing to install."""
+    values: dict[Path, Value] = {
+        (*base, 1): "",
+        (*base, 3): 0,
+        (*base, 5): 0,
+        (*base, 6): "",
+        (*base, 7): "",
+        (*base, 9): profile.delivery,
     }
+    values |= {(*base, 8, index): number for index, number in enumerate(profile.protocols)}
+    if profile.version != "1.0":
+        values |= {(*base, 11): 1, (*base, 13): 0}
+    return values
+
+
+def _component(profile: Profile, instance: int, component: Software) -> dict[Path, Value]:
+    base = (_COMPONENT, instance)
+    return _firmware_update(profile, base) | {(*base, 14): component.name, (*base, 15): component.version}
+
+
+def _without_value(profile: Profile) -> list[Path]:
+    """What is there, but without a value to read."""
+    paths: list[Path] = [UPDATE_TRIGGER, REBOOT]
+    executable = (0, 2) if profile.version == "1.0" else (0, 2, _CANCEL)
+    bases = [(_COMPONENT, instance) for instance, _ in enumerate(profile.components)] or [(5, 0)]
+    paths += [(*base, resource) for base in bases for resource in executable]
+    for instance in range(len(profile.software) + profile.spare_software):
+        paths += [(_SOFTWARE, instance, resource) for resource in (2, 3, 4, 6, 10, 11)]
+    return paths
 
 
 def _software(instance: int, package: Software) -> dict[Path, Value]:
@@ -192,6 +217,16 @@ def _software(instance: int, package: Software) -> dict[Path, Value]:
         (_SOFTWARE, instance, 7): _INSTALLED,
         (_SOFTWARE, instance, 9): _INSTALLED_RESULT,
         (_SOFTWARE, instance, 12): True,
+    }
+
+
+def _spare_software(instance: int) -> dict[Path, Value]:
+    return {
+        (_SOFTWARE, instance, 0): "",
+        (_SOFTWARE, instance, 1): "",
+        (_SOFTWARE, instance, 7): 0,
+        (_SOFTWARE, instance, 9): 0,
+        (_SOFTWARE, instance, 12): False,
     }
 
 
@@ -212,5 +247,7 @@ def _objects(profile: Profile, leaves: Mapping[Path, tuple[Path, ...]]) -> Objec
         content_formats=() if profile.version == "1.0" else tuple([n for n in profile.formats if n > 42]),
         instances=tuple(sorted([(path[0], path[1]) for path in leaves if len(path) == 2])),
         objects=tuple(sorted([path[0] for path in leaves if len(path) == 1])),
-        versions=_OBJECT_VERSIONS[profile.version],
+        versions=tuple(
+            [each for each in _OBJECT_VERSIONS[profile.version] if each[0] != 5 or not profile.components]
+        ),
     )

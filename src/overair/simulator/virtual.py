@@ -91,6 +91,7 @@ class Network:
         self._random = random
         self._stations: dict[Peer, _Station] = {}
         self._tickets = 0
+        self._moves = 0
         self._queue: list[tuple[float, int, Peer, tuple[bytes, Peer] | None]] = []
         """(when, ticket, to whom, (datagram, from whom) or None for what is due by itself)."""
 
@@ -100,7 +101,8 @@ class Network:
 
     def add_device(self, address: Peer, device: SimulatedDevice) -> None:
         """Put a device on the network. NetworkError if the address is taken."""
-        self._add(address, _Station(device, lambda datagram, _, now: device.receive(datagram, now)))
+        station = _Station(device, lambda datagram, source, now: device.receive(datagram, now, source))
+        self._add(address, station)
 
     def remove(self, address: Peer) -> None:
         """Take a participant off: nothing reaches it, or wakes it. NetworkError if nobody is there."""
@@ -119,6 +121,13 @@ class Network:
         if station is not None:
             station.wake_at = None
             self._add(new_address, station)
+
+    def address_of(self, participant: Participant) -> Peer:
+        """Return where a participant is now. NetworkError if it is not on the network."""
+        for address, station in self._stations.items():
+            if station.participant is participant:
+                return address
+        raise NetworkError("participant: not on the network")
 
     def touched(self, address: Peer) -> None:
         """Take what a participant has to send now. NetworkError if nobody is there."""
@@ -172,6 +181,12 @@ class Network:
         for datagram, peer in outbox:
             self._send(datagram, address, peer)
         outbox.clear()
+        device = station.participant
+        if isinstance(device, SimulatedDevice) and device.wants_new_address:
+            device.wants_new_address = False
+            self._moves += 1
+            self.move(address, _another(address, self._moves))
+            return
         due = station.participant.next_due()
         if due is not None and (station.wake_at is None or due < station.wake_at):
             # A time that is put off is left in the queue: `advance` then finds nothing to do.
@@ -193,3 +208,10 @@ class Network:
     def _push(self, when: float, target: Peer, arrived: tuple[bytes, Peer] | None) -> None:
         self._tickets += 1
         heapq.heappush(self._queue, (when, self._tickets, target, arrived))
+
+
+def _another(address: Peer, number: int) -> Peer:
+    """Return an address that nobody had yet, of the same kind."""
+    if isinstance(address, tuple):
+        return (*address[:-1], 65_535 + number)
+    return f"{address}~{number}"

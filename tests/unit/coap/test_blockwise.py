@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overair.protocols.coap import Block, FailureReason, Message, codes, encode_uint
-from overair.protocols.coap.blockwise import Budget, Download, Step, Upload, cut
+from overair.protocols.coap.blockwise import Budget, Download, Step, Upload, cut, portion_of
 
 BODY = bytes(range(256)) * 5
 
@@ -83,6 +83,19 @@ def test_the_blocks_make_the_body(body: bytes, asked: int, own: int) -> None:
     assert joined == body
 
 
+@given(st.integers(0, 3000), st.integers(0, 6), st.integers(0, 6), st.integers(0, 200))
+def test_a_portion_lies_where_the_block_is_cut(size: int, asked: int, own: int, number: int) -> None:
+    body = (BODY * 3)[:size]
+    wanted = Block(number, False, asked)
+    portion = portion_of(len(body), wanted, 16 << own)
+    block = cut((), body, wanted=wanted, block_size=16 << own)
+    assert (portion is None) is (block is None)
+    if portion is not None and block is not None:
+        assert body[portion.offset : portion.offset + portion.size_bytes] == block.payload
+        assert (codes.BLOCK2, portion.block.encode()) in block.options
+        assert portion.block.more is (portion.offset + portion.size_bytes < size)
+
+
 # -- upload ----------------------------------------------------------------------------------------
 
 
@@ -94,6 +107,33 @@ def test_an_upload_goes_block_by_block() -> None:
     assert upload.take(answer(codes.CONTINUE)) is Step.SEND
     assert upload.compose() == ([block1(2, False, 5)], BODY[1024:])
     assert upload.take(answer(codes.CHANGED, block1(2, False, 5))) is Step.DONE
+
+
+class Pages:
+    """A body that isn't held: it is made where it is read."""
+
+    def __init__(self) -> None:
+        self.read: list[slice] = []
+
+    def __len__(self) -> int:
+        return len(BODY)
+
+    def __getitem__(self, part: slice) -> bytes:
+        self.read.append(part)
+        return BODY[part]
+
+
+def test_an_upload_reads_its_source_where_it_is() -> None:
+    pages = Pages()
+    upload = Upload(pages, 512)
+    sent = b""
+    step: Step | FailureReason = Step.SEND
+    while step is Step.SEND:
+        block = upload.block
+        sent += upload.compose()[1]
+        step = upload.take(answer(codes.CONTINUE if block.more else codes.CHANGED))
+    assert (step, sent) == (Step.DONE, BODY)
+    assert pages.read == [slice(0, 512), slice(512, 1024), slice(1024, 1536)]
 
 
 def test_a_smaller_size_in_the_echo_changes_the_number() -> None:

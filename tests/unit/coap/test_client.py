@@ -510,6 +510,18 @@ def test_a_failed_upload_resumes_at_its_block_within_a_lifetime(
         client.resume(exchange, now=62.0 + pause)
 
 
+def test_a_failed_upload_resumes_where_the_device_is_now(make_endpoint, sent) -> None:
+    client = make_endpoint(ack_random_factor=1.0)
+    exchange = client.request(PEER, codes.PUT, payload=BODY, now=0.0)
+    reply(client, sent(client)[0], codes.CONTINUE, now=0.0)
+    for due in (2.0, 6.0, 14.0, 30.0, 62.0):
+        client.advance(due)
+    client.outbox.clear()
+    client.resume(exchange, peer="moved", now=70.0)
+    [(datagram, peer)] = client.outbox
+    assert (peer, exchange.peer, decode(datagram).block1.number) == ("moved", "moved", 1)
+
+
 def test_a_block_named_by_the_caller_is_his_own_affair(make_endpoint, sent) -> None:
     client = make_endpoint()
     client.request(PEER, codes.GET, options=((codes.BLOCK2, block(3, False, 2)),), now=1.0)

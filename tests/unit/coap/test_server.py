@@ -9,6 +9,7 @@ from overair.protocols.coap import (
     CoapLimits,
     ExchangeStateError,
     Message,
+    MessageFieldError,
     Request,
     codes,
     decode,
@@ -361,3 +362,106 @@ def test_an_error_is_not_cut_and_not_replaced(make_endpoint) -> None:
     server.respond(request, codes.NOT_FOUND, payload=b"x" * 2000, now=1.0)
     answer = decode(datagrams(server)[0])
     assert (answer.code, answer.options, len(answer.payload)) == (codes.NOT_FOUND, (), 512)
+
+
+# -- a part of a body that isn't at hand -----------------------------------------------------------
+
+IMAGE = bytes(range(256)) * 6
+ETAG = b"whole-im"
+
+
+def serve(server, request: Request, now: float = 1.0) -> Message:
+    portion = server.portion(request, len(IMAGE))
+    assert portion is not None
+    part = IMAGE[portion.offset : portion.offset + portion.size_bytes]
+    server.respond_portion(
+        request, portion, part, etag=ETAG, options=((codes.CONTENT_FORMAT, b"*"),), now=now
+    )
+    return decode(datagrams(server)[0])
+
+
+def get(message_id: int, block: Block | None = None, *options: tuple[int, bytes]) -> bytes:
+    wanted = () if block is None else ((codes.BLOCK2, block.encode()),)
+    return con(message_id, *wanted, *options, code=codes.GET)
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        (None, Block(0, True, 5)),
+        (Block(0, False, 6), Block(0, True, 5)),
+        (Block(0, False, 2), Block(0, True, 2)),
+        (Block(1, False, 6), Block(1, False, 6)),
+        (Block(1, False, 5), Block(1, True, 5)),
+        (Block(2, False, 5), Block(2, False, 5)),
+        (Block(95, False, 0), Block(95, False, 0)),
+    ],
+)
+def test_a_portion_is_the_block_that_is_asked_for(make_endpoint, asked: Block | None, shown: Block) -> None:
+    server = make_endpoint()
+    answer = serve(server, server.receive(get(1, asked), PEER, 1.0))
+    assert (answer.code, answer.block2, answer.etag) == (codes.CONTENT, shown, ETAG)
+    assert answer.payload == IMAGE[shown.offset : shown.offset + shown.size_bytes]
+    assert answer.option(codes.CONTENT_FORMAT) == b"*"
+    assert answer.uint_option(codes.SIZE2) == (None if shown.number else len(IMAGE))
+
+
+def test_the_size_comes_with_any_block_that_asks_for_it(make_endpoint) -> None:
+    server = make_endpoint()
+    request = server.receive(get(1, Block(2, False, 5), (codes.SIZE2, b"")), PEER, 1.0)
+    assert serve(server, request).uint_option(codes.SIZE2) == len(IMAGE)
+
+
+def test_there_is_no_portion_beyond_the_end(make_endpoint) -> None:
+    server = make_endpoint()
+    assert server.portion(server.receive(get(1, Block(3, False, 5)), PEER, 1.0), len(IMAGE)) is None
+
+
+def test_a_portion_of_another_length_is_not_sent(make_endpoint) -> None:
+    server = make_endpoint()
+    request = server.receive(get(1), PEER, 1.0)
+    with pytest.raises(MessageFieldError, match="512 bytes"):
+        server.respond_portion(request, server.portion(request, 600), b"short", etag=ETAG, now=1.0)
+    assert server.outbox == []
+
+
+def test_a_repeated_block_is_served_afresh_and_nothing_is_kept_of_it(make_endpoint) -> None:
+    server = make_endpoint()
+    request = server.receive(get(1, Block(1, False, 5)), PEER, 1.0)
+    assert server.receive(get(1, Block(1, False, 5)), PEER, 1.1) is None
+    first = serve(server, request)
+    record = request.record
+    kept = [receipt.reply for receipt in (record.last, *(record.older or ()))]
+    assert kept == [None]
+    again = server.receive(get(1, Block(1, False, 5)), PEER, 1.2)
+    assert isinstance(again, Request)
+    assert serve(server, again) == first
+
+
+def test_a_portion_that_was_long_in_coming_goes_out_by_itself(make_endpoint) -> None:
+    server = make_endpoint()
+    request = server.receive(get(1, Block(1, False, 5)), PEER, 1.0)
+    server.advance(2.0)
+    datagrams(server)
+    assert serve(server, request, now=3.0).type == codes.CON
+    # The acknowledgement stands: the answer is on its way, and is repeated by itself.
+    assert server.receive(get(1, Block(1, False, 5)), PEER, 3.5) is None
+    assert decode(datagrams(server)[0]).code == codes.EMPTY
+
+
+def test_portions_of_a_running_download_do_not_count(make_endpoint) -> None:
+    server = make_endpoint(limits=CoapLimits(request_burst=2))
+    for number in range(96):
+        serve(server, server.receive(get(number, Block(number, False, 0)), PEER, 1.0))
+    # The last block ended it.
+    server.receive(get(100, Block(1, False, 0)), PEER, 1.0)
+    assert server.receive(get(101, Block(1, False, 0)), PEER, 1.0) is None
+
+
+def test_an_error_ends_the_free_ride_of_a_download(make_endpoint) -> None:
+    server = make_endpoint(limits=CoapLimits(request_burst=2))
+    serve(server, server.receive(get(1, Block(1, False, 0)), PEER, 1.0))
+    request = server.receive(get(2, Block(2, False, 0)), PEER, 1.0)
+    server.respond(request, codes.NOT_FOUND, now=1.0)
+    assert server.receive(get(3, Block(2, False, 0)), PEER, 1.0) is not None
+    assert server.receive(get(4, Block(2, False, 0)), PEER, 1.0) is None

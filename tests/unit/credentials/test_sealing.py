@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overair.credentials.model import MasterKeyError
-from overair.credentials.sealing import FILE_NAME, VARIABLE, Sealer
+from overair.platform.sealing import FILE_NAME, VARIABLE, MasterKeyError, Sealer
 
 MASTER = "0f" * 32
 IDENTITY = b"urn:imei:490154203237518"

@@ -80,7 +80,7 @@ def test_openssl_with_itself(name: str, suite: int) -> None:
         transcript.update(whole(plain[kind]))
     randoms = client_hello.random, server_hello.random
     premaster = schedule.psk_premaster(KEY)
-    master = schedule.extended_master_secret(premaster, schedule.hash_so_far(transcript))
+    master = schedule.extended_master_secret(premaster, transcript.digest())
     prf = schedule.Prf(master)
     block = schedule.key_block(prf, *randoms, suites.SUITES[suite].key_block_bytes)
 

@@ -53,7 +53,7 @@ def test_a_wrong_finished_of_the_server(world) -> None:
     (association,) = world.server._peers
     *before, finished = wire.read_records(answer[0], 0)
     for record in before:
-        raw = wire.RECORD.pack(*record[:3], len(record.fragment)) + record.fragment
+        raw = wire.plain_record(record.kind, record.number, record.fragment, record.version)
         assert client.receive(raw, world.now) == []
     assert finished.number == 1 << 48
     sequence = client.association.handshake._inbox.next_sequence
@@ -68,7 +68,7 @@ def test_a_true_finished_of_the_server_in_the_clear(world) -> None:
     *before, finished = wire.read_records(answer[0], 0)
     _, content = client.association.open(finished)
     for record in before:
-        raw = wire.RECORD.pack(*record[:3], len(record.fragment)) + record.fragment
+        raw = wire.plain_record(record.kind, record.number, record.fragment, record.version)
         assert client.receive(raw, world.now) == []
     (failed,) = client.receive(wire.plain_record(codes.HANDSHAKE, 99, content), world.now)
     assert failed.reason is FailureReason.PROTOCOL

@@ -97,7 +97,9 @@ def test_cut_messages_cover_the_message(kind: int, sequence: int, body: bytes, m
     assert all(len(piece) <= most for piece in pieces)
     fragments = list(wire.read_fragments(b"".join(pieces)))
     assert b"".join(fragment.body for fragment in fragments) == body
-    assert {fragment[:3] for fragment in fragments} == {(kind, len(body), sequence)}
+    assert {(fragment.kind, fragment.size, fragment.sequence) for fragment in fragments} == {
+        (kind, len(body), sequence)
+    }
     assert [fragment.offset for fragment in fragments] == [
         sum(len(before.body) for before in fragments[:at]) for at in range(len(fragments))
     ]
@@ -162,8 +164,10 @@ def test_any_bytes_parse_or_raise_wire_error(
 @pytest.mark.parametrize(
     ("extensions_hex", "rule"),
     [
-        ("0004 0017 0000 0017 0000", "1 bytes too many|bytes too many"),
+        ("0004 0017 0000 0017 0000", "not as long as they say"),
         ("0008 0017 0000 0017 0000", "comes twice"),
+        ("00", "not as long as they say"),
+        ("0001", "not as long as they say"),
         ("0003 0017 00", "4 bytes"),
         ("0005 0017 0002 00", "longer than their block"),
     ],
@@ -172,6 +176,26 @@ def test_broken_extension_blocks(extensions_hex: str, rule: str) -> None:
     body = wire.server_hello_body(wire.ServerHello(random=bytes(32), suite=0xC0A8))
     with pytest.raises(WireError, match=rule):
         wire.parse_server_hello(body + bytes.fromhex(extensions_hex))
+
+
+@pytest.mark.parametrize(
+    ("end_hex", "rule"),
+    [
+        ("", "ends before"),
+        ("00", "ends before"),
+        ("00 00 0002 c0a8", "ends before"),
+        ("00 00 0002 c0a8 02 00", "longer than the hello"),
+        (f"21 {bytes(33).hex()} 00 0002 c0a8 01 00", "session_id"),
+        ("00 00 0000 01 00", "cipher_suites"),
+        ("00 00 0003 c0a8c0 01 00", "cipher_suites"),
+        ("00 00 0002 c0a8 00", "compression_methods: at least one"),
+    ],
+)
+def test_broken_client_hellos(end_hex: str, rule: str) -> None:
+    body = bytes(34) + bytes.fromhex(end_hex)
+    for parse in (wire.split_client_hello, wire.parse_client_hello):
+        with pytest.raises(WireError, match=rule):
+            parse(body)
 
 
 def test_fragment_lengths() -> None:

@@ -14,8 +14,12 @@ from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import OperationalError
 
 import overair.accounts.sql
+import overair.callbacks.sql
+import overair.campaigns.tables
 import overair.credentials.sql
-import overair.devices.sql  # noqa: F401 - tables join the metadata when their module is imported
+import overair.devices.sql
+import overair.licenses.sql
+import overair.packages.sql  # noqa: F401 - tables join the metadata when their module is imported
 from overair.platform.database import SchemaError, check_schema, metadata, upgrade
 from overair.platform.database.database import engine_for
 from overair.platform.database.migrate import MIGRATIONS, current_revision, head_revision

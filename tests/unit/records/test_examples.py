@@ -9,6 +9,7 @@ import pytest
 from overair.records import (
     ErrorBody,
     FaultBody,
+    FotaV3SuccessResult,
     PasswordResetRequest,
     PasswordResetResult,
     SessionLoginRequest,
@@ -16,10 +17,19 @@ from overair.records import (
     TokenError,
     TokenResult,
     V3AccountDeviceList,
+    V3AddOrRemoveDeviceRequest,
+    V3AddOrRemoveDeviceResult,
+    V3Campaign,
+    V3CampaignDevice,
+    V3CampaignFirmwareUpgrade,
+    V3CampaignHistory,
+    V3ChangeCampaignDatesRequest,
     V3Device,
+    V3DeviceFirmwareUpgrade,
     V3DeviceListQueryRequest,
     V3DeviceListQueryResult,
     V3FirmwareAsyncResult,
+    V3FirmwareCampaign,
     V3FirmwareSyncRequest,
     V3FirmwareSyncResult,
     check,
@@ -41,19 +51,41 @@ RECORDS: dict[str, Any] = {
     "auth-put-session-password-reset.response.json": PasswordResetResult,
     "auth-session-expired.response.json": ErrorBody,
     "error-400.response.json": ErrorBody,
+    "v3-delete-campaign.response.json": FotaV3SuccessResult,
+    "v3-get-campaign.response.json": V3Campaign,
     "v3-get-devices.response.json": V3AccountDeviceList,
+    "v3-get-reports-campaign-devices.response.json": V3CampaignDevice,
+    "v3-get-reports-firmware-campaigns.response.json": V3CampaignHistory,
+    "v3-post-campaigns-firmware.request.json": V3CampaignFirmwareUpgrade,
+    "v3-post-campaigns-firmware.response.json": V3FirmwareCampaign,
     "v3-post-devices.request.json": V3DeviceListQueryRequest,
     "v3-post-devices.response.json": V3DeviceListQueryResult,
+    "v3-put-campaign-dates.request.json": V3ChangeCampaignDatesRequest,
+    "v3-put-campaign-dates.response.json": V3FirmwareCampaign,
+    "v3-put-campaign-devices.request.json": V3AddOrRemoveDeviceRequest,
+    "v3-put-campaign-devices.response.json": V3AddOrRemoveDeviceResult,
     "v3-put-firmware-async.response.json": V3FirmwareAsyncResult,
     "v3-put-firmware-devices.request.json": V3FirmwareSyncRequest,
     "v3-put-firmware-devices.response.json": V3FirmwareSyncResult,
 }
+ARRAYS: dict[str, Any] = {"v3-get-reports-device.response.json": V3DeviceFirmwareUpgrade}
 FORMS = {
     "auth-post-revoke.request.json",
     "auth-post-token.error.request.json",
     "auth-post-token.request.json",
 }
-CALLS = ("auth-", "error-", "v3-get-devices.", "v3-post-devices.", "v3-put-firmware-")
+CALLS = (
+    "auth-",
+    "error-",
+    "v3-delete-campaign.",
+    "v3-get-campaign.",
+    "v3-get-devices.",
+    "v3-get-reports-",
+    "v3-post-campaigns-",
+    "v3-post-devices.",
+    "v3-put-campaign-",
+    "v3-put-firmware-",
+)
 
 
 def compact(name: str) -> bytes:
@@ -68,6 +100,14 @@ def test_an_example_comes_back_byte_for_byte(name: str) -> None:
     assert encode(record) == compact(name)
 
 
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_example_that_is_an_array_comes_back_byte_for_byte(name: str) -> None:
+    rows = decode(list[ARRAYS[name]], (VECTORS / name).read_bytes())
+    for row in rows:
+        check(row)
+    assert encode(rows) == compact(name)
+
+
 @pytest.mark.parametrize("name", [name for name in RECORDS if ".request." in name])
 def test_an_example_request_passes_the_lenient_decoder_unchanged(name: str) -> None:
     assert encode(decode_request(RECORDS[name], (VECTORS / name).read_bytes())) == compact(name)
@@ -75,7 +115,7 @@ def test_an_example_request_passes_the_lenient_decoder_unchanged(name: str) -> N
 
 def test_no_example_of_these_calls_is_left_out() -> None:
     named = {path.name for path in VECTORS.glob("*.json") if path.name.startswith(CALLS)}
-    assert named == set(RECORDS) | FORMS
+    assert named == set(RECORDS) | set(ARRAYS) | FORMS
 
 
 def test_the_record_of_the_specification_keeps_its_values_whatever_its_order() -> None:

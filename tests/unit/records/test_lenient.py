@@ -8,8 +8,11 @@ import pytest
 from overair.records import (
     RecordError,
     SessionLoginRequest,
+    V3AddOrRemoveDeviceRequest,
+    V3ChangeCampaignDatesRequest,
     V3DeviceListQueryRequest,
     V3FirmwareSyncRequest,
+    V3TimeWindow,
     decode_request,
 )
 from overair.records.errors import (
@@ -101,3 +104,75 @@ def test_what_no_spelling_covers_is_refused(body: object, path: str, rule: str) 
 def test_a_list_of_a_thousand_integers_is_taken() -> None:
     numbers = list(range(990010991200000, 990010991201000))
     assert read({"deviceList": numbers}).device_list == [str(number) for number in numbers]
+
+
+def test_a_request_may_be_as_large_as_its_caller_says() -> None:
+    body = json.dumps({"deviceList": [IMEI]}).encode()
+    assert decode_request(V3DeviceListQueryRequest, body, len(body)) == WANTED
+    with pytest.raises(RecordError) as caught:
+        decode_request(V3DeviceListQueryRequest, body, len(body) - 1)
+    assert caught.value.rule == TOO_LARGE
+
+
+# A campaign's requests (Q8, Q18).
+
+WINDOW = V3TimeWindow(start_time=1, end_time=5)
+
+
+def dates(*windows: object) -> dict[str, object]:
+    return {"startDate": "2025-07-07", "endDate": "2025-07-08", "campaignTimeWindowList": list(windows)}
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"startTime": 1, "endTime": 5},
+        {"startTime": "1", "endTime": "5"},
+        {"startTime": "01", "endTime": "005"},
+        {"STARTTIME": 1, "endtime": "5", "later": "x"},
+        {"startTime": 1, "starttime": 9, "endTime": 5},
+    ],
+)
+def test_hours_may_be_digits_in_a_string_and_names_in_any_case(window: object) -> None:
+    assert read(dates(window), V3ChangeCampaignDatesRequest).campaign_time_window_list == [WINDOW]
+
+
+@pytest.mark.parametrize(
+    ("window", "path", "rule"),
+    [
+        ({"startTime": 1}, "endTime", REQUIRED),
+        ({"startTime": "25", "endTime": 5}, "startTime", "must be at most 24"),
+        ({"startTime": -1, "endTime": 5}, "startTime", "must be at least 0"),
+        ({"startTime": "-1", "endTime": 5}, "startTime", "must be an integer, not a string"),
+        ({"startTime": "", "endTime": 5}, "startTime", "must be an integer, not a string"),
+        ({"startTime": "1" * 19, "endTime": 5}, "startTime", "must be an integer, not a string"),
+        ({"startTime": "\u0661", "endTime": 5}, "startTime", "must be an integer, not a string"),
+        ({"startTime": 1.5, "endTime": 5}, "startTime", "must be an integer, not a fraction"),
+        ({"startTime": True, "endTime": 5}, "startTime", "must be an integer, not a boolean"),
+        ([1, 5], "", "must be an object, not an array"),
+    ],
+)
+def test_what_is_no_window_is_refused(window: object, path: str, rule: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        read(dates({"startTime": 1, "endTime": 5}, window), V3ChangeCampaignDatesRequest)
+    assert (caught.value.path, caught.value.rule) == (
+        "campaignTimeWindowList[1]" + (f".{path}" if path else ""),
+        rule,
+    )
+
+
+@pytest.mark.parametrize(("windows", "taken"), [(48, True), (49, False), (101, False)])
+def test_a_day_has_so_many_windows(windows: int, taken: bool) -> None:
+    body = dates(*[{"starttime": "1", "endTime": 5}] * windows)
+    if taken:
+        assert len(read(body, V3ChangeCampaignDatesRequest).campaign_time_window_list) == windows
+        return
+    with pytest.raises(RecordError) as caught:
+        read(body, V3ChangeCampaignDatesRequest)
+    assert caught.value.path.startswith("campaignTimeWindowList")
+
+
+@pytest.mark.parametrize("name", ["Type", "type", "TYPE"])
+def test_a_change_of_devices_has_a_type_in_any_case_and_devices_that_are_no_imei(name: str) -> None:
+    read_back = read({name: "append", "devicelist": ["x", "", 12]}, V3AddOrRemoveDeviceRequest)
+    assert read_back == V3AddOrRemoveDeviceRequest(type="append", device_list=["x", "", "12"])

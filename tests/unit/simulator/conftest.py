@@ -24,8 +24,23 @@ from overair.protocols.coap import (
     codes,
     encode_uint,
 )
+from overair.protocols.lwm2m import content
+from overair.protocols.lwm2m.paths import Path
 from overair.protocols.lwm2m.registration import RegisterRequest, parse_register
-from overair.simulator import Faults, Network, Profile, Psk, SecureDevice, SimulatedDevice, identities
+from overair.protocols.lwm2m.values import Value
+from overair.simulator import (
+    MISBEHAVIOURS,
+    Faults,
+    Network,
+    Profile,
+    Psk,
+    SecureDevice,
+    SimulatedDevice,
+    UpdateState,
+    identities,
+    make_image,
+)
+from overair.simulator.misbehaviour import NONE, Misbehaviour
 
 SERVER = "server"
 DEVICE = "device"
@@ -43,6 +58,12 @@ class ScriptedServer:
         self.registers: list[RegisterRequest] = []
         self.locations: dict[str, Peer] = {}
         self.events: list[Event] = []
+        self.files: dict[str, bytes] = {}
+        """What is under /f/."""
+        self.asked: list[tuple[float, Peer, int, int]] = []
+        """(when, who, number, bytes) of each block of a file that was asked for."""
+        self.sent: list[dict[Path, Value]] = []
+        """What came by Send."""
 
     @property
     def outbox(self) -> list[tuple[bytes, Peer]]:
@@ -66,11 +87,26 @@ class ScriptedServer:
     def _answer(self, request: Request, now: float) -> None:
         message = request.message
         self.heard.append((now, message.code, message.uri_path, message.uri_queries))
+        if message.code == codes.GET and not self.script:
+            self.endpoint.respond(request, *self._serve(request, now), now=now)
+            return
         reply = self.script.pop(0) if self.script else self._usual(message, request.peer)
         self.endpoint.respond(request, *reply, now=now)
 
+    def _serve(self, request: Request, now: float) -> tuple[int, tuple[tuple[int, bytes], ...], bytes]:
+        block = request.wanted_block
+        if block is not None:
+            self.asked.append((now, request.peer, block.number, block.size_bytes))
+        file = self.files.get(request.message.uri_path[1])
+        if file is None:
+            return codes.NOT_FOUND, (), b""
+        return codes.CONTENT, ((codes.CONTENT_FORMAT, encode_uint(42)),), file
+
     def _usual(self, message: Message, peer: Peer) -> tuple[int, tuple[tuple[int, bytes], ...]]:
         path = message.uri_path
+        if path == ("dp",):
+            self.sent.append(content.decode(message.content_format, message.payload, ()))
+            return codes.CHANGED, ()
         if path == ("rd",) and message.code == codes.POST:
             asked = parse_register(message.uri_queries, message.payload, message.content_format)
             self.registers.append(asked)
@@ -82,6 +118,7 @@ class ScriptedServer:
         if message.code == codes.DELETE:
             del self.locations[path[1]]
             return codes.DELETED, ()
+        self.locations[path[1]] = peer
         return codes.CHANGED, ()
 
 
@@ -216,6 +253,35 @@ class Bench:
         self.network.run_until(self.now)
         return exchange
 
+    def put(self, path: str, payload: bytes = b"", content_format: int = 0) -> int:
+        return self.ask(codes.PUT, path, payload=payload, content_format=content_format).code
+
+    def read(self, path: str) -> str:
+        return self.ask(codes.GET, path, accept=0).payload.decode()
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """State and result of object 5, as the device has them."""
+        tree = self.device.tree
+        return tree.value((5, 0, 3)), tree.value((5, 0, 5))
+
+    def happened(self, what: str) -> list[tuple[float, str]]:
+        return [(each.at, each.detail) for each in self.device.history if each.what == what]
+
+    def host(self, image: bytes, name: str = "fw") -> str:
+        """Put an image on the server; returns its URI."""
+        self.server.files[name] = image
+        scheme = "coaps" if isinstance(self.server, SecureServer) else "coap"
+        return f"{scheme}://{SERVER}/f/{name}"
+
+    def until(self, state: UpdateState, seconds: float = 600) -> bool:
+        return self.network.run_until(self.now + seconds, done=lambda: self.device.update_state is state)
+
+    def download(self, image: bytes) -> None:
+        """Have an image pulled."""
+        assert self.put("/5/0/1", self.host(image).encode()) == codes.CHANGED
+        assert self.until(UpdateState.DOWNLOADED)
+
     def notifications(self) -> list[Notification]:
         return [event for event in self.server.events if isinstance(event, Notification)]
 
@@ -244,11 +310,14 @@ PLAIN = Profile(
 def make_bench() -> Callable[..., Bench]:
     """Make a bench with a device of a profile, or of a plain one with some fields changed; started."""
 
-    def make(profile: Profile = PLAIN, *, start: bool = True, **changes: Any) -> Bench:
+    def make(
+        profile: Profile = PLAIN, *, start: bool = True, fault: str | Misbehaviour = NONE, **changes: Any
+    ) -> Bench:
         identity = msgspec.structs.replace(
             next(identities(1)), profile=msgspec.structs.replace(profile, **changes)
         )
-        bench = Bench(SimulatedDevice(identity, SERVER, random=random.Random(2)))
+        misbehaviour = MISBEHAVIOURS[fault] if isinstance(fault, str) else fault
+        bench = Bench(SimulatedDevice(identity, SERVER, random=random.Random(2), misbehaviour=misbehaviour))
         if start:
             bench.start()
         return bench
@@ -279,6 +348,12 @@ def secure_server() -> type[SecureServer]:
 @pytest.fixture
 def scripted_server() -> type[ScriptedServer]:
     return ScriptedServer
+
+
+@pytest.fixture(scope="session")
+def image() -> bytes:
+    """Firmware 2.0.0 for the plain profile, 40 blocks long."""
+    return make_image("Acme", "One", "2.0.0", 20_000, seed=1)
 
 
 @pytest.fixture

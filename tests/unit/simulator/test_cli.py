@@ -16,7 +16,9 @@ from click.testing import CliRunner, Result
 
 from overair.cli.sim import CSV_COLUMNS, command
 from overair.protocols.coap import codes
-from overair.simulator import FIRST_IMEI, identities
+from overair.simulator import FIRST_IMEI, identities, make_image
+
+TEXT = ((codes.CONTENT_FORMAT, b""),)
 
 
 class ThreadedServer:
@@ -28,6 +30,7 @@ class ThreadedServer:
     def __init__(self, scripted) -> None:
         self.scripted = scripted
         self.interrupt_after = 0
+        self.update = False
         self.known = 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
@@ -45,6 +48,11 @@ class ThreadedServer:
                 self.known = len(self.scripted.registers)
                 known = self.scripted.locations[f"L{self.known}"]
                 self.scripted.endpoint.request(known, codes.GET, path=("3", "0"), now=now)
+                if self.update:
+                    uri = f"coap://{self.address}/f/fw".encode()
+                    self.scripted.endpoint.request(
+                        known, codes.PUT, path=("5", "0", "1"), payload=uri, options=TEXT, now=now
+                    )
             for answer, target in self.scripted.outbox:
                 self.socket.sendto(answer, target)
             self.scripted.outbox.clear()
@@ -115,6 +123,9 @@ def test_the_list_as_json_from_a_given_imei() -> None:
         (("--coaps", "--psk-key", "00" * 65), "psk_key: must be 1 to 64 bytes"),
         (("--coaps", "--keys", "nowhere.csv"), "'nowhere.csv' does not exist"),
         (("--with-keys",), "--with-keys goes with --imeis-only"),
+        (("--fault", "dances"), "must be any or one of download-result-2, "),
+        (("--fault", "moves:2"), "must be a number from 0 to 1"),
+        (("--fault", "moves", "--fault", "sleeps"), "make more than 1 together"),
     ],
 )
 def test_wrong_use_is_explained(arguments: tuple[str, ...], message: str) -> None:
@@ -217,3 +228,37 @@ def test_a_broken_file_of_keys_names_the_line_and_no_key(tmp_path) -> None:
     assert result.exit_code == 2
     assert "line 2: psk_key: must be hexadecimal" in result.stderr
     assert "12345z" not in result.stderr
+
+
+def test_an_image_is_written_and_one_that_cannot_be_is_explained(tmp_path) -> None:
+    file = tmp_path / "fw.bin"
+    options = ["--make", "Acme", "--model", "One", "--to", "2.0.0", "--size", "5000"]
+    assert CliRunner().invoke(command, ["image", str(file), *options]).exit_code == 0
+    assert file.read_bytes() == make_image("Acme", "One", "2.0.0", 5000)
+    options[1] = "A" * 300
+    refused = CliRunner().invoke(command, ["image", str(file), *options])
+    assert refused.exit_code == 1
+    assert "at most 255 bytes each" in refused.output
+
+
+def update(server: ThreadedServer) -> None:
+    """Have every device that registers pull an image and install it."""
+    image = make_image("SEQUANS COMMUNICATIONS", "GM01Q", "SR2", 2000)
+    server.scripted.files["fw"] = image
+    server.update = True
+
+
+def test_updates_are_shown(server) -> None:
+    update(server)
+    result = run(
+        "--server", server.address, "--count", "1", "--duration", "1.5", "--json", "--fault", "rolls-back:0"
+    )
+    said = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert said["downloads"] == 1
+    assert said["updated"] == 0
+    assert said["firmware"] == {"SR1.2.0.0-10657": 1}
+    assert said["updateStates"] == {"downloaded": 1}
+    plain = run("--server", server.address, "--count", "1", "--duration", "1")
+    assert "firmware: 1 downloaded, 1 downloaded, 0 updated" in plain.stdout
+    assert "  1 run SR1.2.0.0-10657" in plain.stdout

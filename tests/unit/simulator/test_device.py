@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from overair.protocols.coap import codes, encode_uint
 from overair.protocols.lwm2m.content import encode
 from overair.simulator import PROFILES, SimulatedDevice, State, UnexpectedEventError, identities
-from overair.simulator.device import LONGEST_WAIT_SECONDS, OBSERVATIONS_MAX, REBOOT_SECONDS
+from overair.simulator.device import LONGEST_WAIT_SECONDS, REBOOT_SECONDS
+from overair.simulator.observing import OBSERVATIONS_MAX
 from overair.simulator.profile import Profile
 
 GIVE_UP_SECONDS = 93.0  # MAX_TRANSMIT_WAIT, RFC 7252 section 4.8.2

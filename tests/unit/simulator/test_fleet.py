@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import errno
+import ipaddress
 import random
 import resource
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
+import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from overair.protocols import dtls
 from overair.protocols.coap import codes
-from overair.simulator import Fleet, FleetError, Psk, State, identities
+from overair.simulator import (
+    MISBEHAVIOURS,
+    Fleet,
+    FleetError,
+    Identity,
+    Psk,
+    Result,
+    SimulatedDevice,
+    State,
+    UpdateState,
+    delivery,
+    identities,
+    make_image,
+)
+from overair.simulator.fetching import AnswerError, parse_head
 from overair.simulator.fleet import OTHER_FILES, allow_open_files
 
 TIMEOUT_SECONDS = 10
@@ -45,6 +68,10 @@ class StubServer(asyncio.DatagramProtocol):
         self._send()
         if self.reads_wanted and len(self.scripted.events) >= self.reads_wanted:
             self.read.set()
+
+    def location_of(self, device: SimulatedDevice) -> str:
+        names = [asked.endpoint for asked in self.scripted.registers]
+        return f"L{names.index(device.identity.endpoint) + 1}"
 
     def _send(self) -> None:
         for datagram, peer in self.scripted.outbox:
@@ -230,3 +257,213 @@ async def test_without_sockets_left_a_fleet_cannot_move(secure, monkeypatch) -> 
         with pytest.raises(FleetError, match="socket: Too many open files"):
             fleet.move()
     await fleet.stop()
+
+
+# -- updates ---------------------------------------------------------------------------------------
+
+SEQUANS = ("SEQUANS COMMUNICATIONS", "GM01Q")
+TEXT = ((codes.CONTENT_FORMAT, b""),)
+QUICK = {"flash_seconds": 0.01, "reboot_seconds": 0.01}
+
+
+def quick(count: int, **changes) -> list[Identity]:
+    """Devices of the first model that take no time over anything."""
+    fleet = list(identities(count))
+    profile = msgspec.structs.replace(fleet[0].profile, **QUICK, **changes)
+    return [msgspec.structs.replace(each, profile=profile) for each in fleet]
+
+
+def tell(stub: StubServer, location: str, code: int, path: str, payload: bytes = b"") -> None:
+    scripted = stub.scripted
+    scripted.endpoint.request(
+        scripted.locations[location],
+        code,
+        path=path.split("/"),
+        options=TEXT if payload else (),
+        payload=payload,
+        now=asyncio.get_running_loop().time(),
+    )
+    stub._send()
+
+
+@contextlib.asynccontextmanager
+async def running(stub: StubServer, devices: list[Identity], **options) -> AsyncIterator[Fleet]:
+    fleet = Fleet(devices, stub.address, random=random.Random(1), per_second=5000, **options)
+    await fleet.start()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await fleet.all_registered.wait()
+    try:
+        yield fleet
+    finally:
+        await fleet.stop()
+
+
+def states_are(fleet: Fleet, state: UpdateState, count: int) -> Callable[[], bool]:
+    return lambda: fleet.standing().update_states.get(state) == count
+
+
+async def test_a_fleet_is_updated_and_counts_what_became_of_it(stub) -> None:
+    stub.scripted.files["fw"] = make_image(*SEQUANS, "SR2", 3000)
+    devices = quick(4)
+    faults = {devices[1].imei: MISBEHAVIOURS["rolls-back"], devices[2].imei: MISBEHAVIOURS["moves"]}
+    uri = "coap://{}:{}/f/fw".format(*stub.address).encode()
+    async with running(stub, devices, misbehaviours=faults) as fleet:
+        assert fleet.standing().firmware == {"SR1.2.0.0-10657": 4}
+        for each in range(1, 5):
+            tell(stub, f"L{each}", codes.PUT, "5/0/1", uri)
+        await until(states_are(fleet, UpdateState.DOWNLOADED, 4))
+        # One has another port now, from which it asked for the rest.
+        assert len({peer for _, peer, _, _ in stub.scripted.asked}) == 5
+        for index, device in enumerate(fleet.devices):
+            if index != 2:
+                tell(stub, stub.location_of(device), codes.POST, "5/0/2")
+        await until(lambda: fleet.standing().update_tally.booted == 2)
+        await until(states_are(fleet, UpdateState.IDLE, 3))
+        standing = fleet.standing()
+        assert standing.firmware == {"SR1.2.0.0-10657": 2, "SR2": 2}
+        assert standing.update_states == {UpdateState.IDLE: 3, UpdateState.DOWNLOADED: 1}
+        assert (standing.update_tally.downloads, standing.update_tally.flashed) == (4, 2)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_package_from_another_host(stub, scripted_server, host: str) -> None:
+    async with on_a_socket(scripted_server(5)) as files:
+        files.scripted.files["fw"] = make_image(*SEQUANS, "SR2", 3000)
+        async with running(stub, quick(1)) as fleet:
+            tell(stub, "L1", codes.PUT, "5/0/1", f"coap://{host}:{files.address[1]}/f/fw".encode())
+            await until(states_are(fleet, UpdateState.DOWNLOADED, 1))
+            assert len(files.scripted.asked) == 6
+            assert stub.scripted.asked == []
+
+
+class Files:
+    """An HTTP server with one file, that loses the connection as often as it is told to."""
+
+    def __init__(self, file: bytes) -> None:
+        self.file = file
+        self.breaks = 0
+        self.requests: list[dict[str, str]] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        self.requests.append({**fields, "": first})
+        begin = int(fields["Range"].removeprefix("bytes=").rstrip("-"))
+        rest = self.file[begin:]
+        span = f"bytes {begin}-{len(self.file) - 1}/{len(self.file)}"
+        status = "206 Partial Content" if "/f/fw" in first else "404 Not Found"
+        head = (
+            f'HTTP/1.1 {status}\r\nContent-Length: {len(rest)}\r\nContent-Range: {span}\r\nETag: "e"\r\n\r\n'
+        )
+        if self.breaks:
+            self.breaks -= 1
+            rest = rest[:4500]
+        writer.write(head.encode() + rest)
+        writer.close()
+        await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def files_at(files: Files, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    server = await asyncio.start_server(files, "127.0.0.1", 0, ssl=tls)
+    scheme = "http" if tls is None else "https"
+    try:
+        yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_a_package_over_http_goes_on_where_it_broke(stub, monkeypatch) -> None:
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", 0.01)
+    files = Files(make_image(*SEQUANS, "SR2", 20_000))
+    files.breaks = 1
+    http = quick(1, protocols=(2,), download_bytes_per_second=1e9)
+    async with files_at(files) as base, running(stub, http) as fleet:
+        tell(stub, "L1", codes.PUT, "5/0/1", f"{base}/f/fw?a=b".encode())
+        await until(states_are(fleet, UpdateState.DOWNLOADED, 1))
+        assert [each["Range"] for each in files.requests] == ["bytes=0-", "bytes=4096-"]
+        assert [each.get("If-Range") for each in files.requests] == [None, '"e"']
+        assert files.requests[0][""] == "GET /f/fw?a=b HTTP/1.1"
+
+
+async def test_a_package_that_http_does_not_have(stub, monkeypatch) -> None:
+    monkeypatch.setattr(delivery, "RETRY_SECONDS", 0.01)
+    http = quick(1, protocols=(2,))
+    async with files_at(Files(b"")) as base, running(stub, http) as fleet:
+        (device,) = fleet.devices
+        tell(stub, "L1", codes.PUT, "5/0/1", f"{base}/other".encode())
+        await until(lambda: device.tree.value((5, 0, 5)) == Result.INVALID_URI)
+    async with running(stub, http) as fleet:
+        (device,) = fleet.devices
+        tell(stub, f"L{len(stub.scripted.registers)}", codes.PUT, "5/0/1", f"{base}/f/fw".encode())
+        await until(lambda: device.tree.value((5, 0, 5)) == Result.CONNECTION_LOST)
+
+
+async def test_a_fetch_ends_with_the_fleet(stub) -> None:
+    files = Files(bytes(100_000))
+    slow = quick(1, protocols=(2,), download_bytes_per_second=10.0)
+    async with files_at(files) as base:
+        async with running(stub, slow) as fleet:
+            tell(stub, "L1", codes.PUT, "5/0/1", f"{base}/f/fw".encode())
+            await until(lambda: bool(files.requests))
+        assert not fleet._fetches
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", (0, 5, 5, b"")),
+        (b'HTTP/1.1 200 OK\r\ncontent-length:5\r\netag: "x"\r\n\r\n', (0, 5, 5, b'"x"')),
+        (b"HTTP/1.1 206 P\r\nContent-Length: 5\r\nContent-Range: bytes 5-9/10\r\n\r\n", (5, 5, 10, b"")),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", Result.INVALID_URI),
+        (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", Result.CONNECTION_LOST),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Result.CONNECTION_LOST),
+        (b"HTTP/1.1 206 P\r\nContent-Length: 5\r\nContent-Range: bytes */9\r\n\r\n", Result.CONNECTION_LOST),
+        (b"garbage", Result.CONNECTION_LOST),
+    ],
+)
+def test_heads_of_answers(head: bytes, expected: object) -> None:
+    if isinstance(expected, tuple):
+        assert parse_head(head) == expected
+        return
+    with pytest.raises(AnswerError) as refused:
+        parse_head(head)
+    assert refused.value.result == expected
+
+
+def certificate(folder: Path) -> Path:
+    """Write key and certificate of 127.0.0.1, which only those trust who are told to."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "files")])
+    begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + datetime.timedelta(days=9))
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    signed = made.add_extension(x509.SubjectAlternativeName([address]), critical=False).sign(
+        key, hashes.SHA256()
+    )
+    encoded = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = folder / "files.pem"
+    file.write_bytes(encoded + signed.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+async def test_a_package_over_https_comes_from_whom_the_device_trusts(stub, tmp_path) -> None:
+    pem = certificate(tmp_path)
+    ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ours.load_cert_chain(pem)
+    devices = quick(1, protocols=(3,), download_bytes_per_second=1e9)
+    files = Files(make_image(*SEQUANS, "SR2", 20_000))
+    async with files_at(files, tls=ours) as base:
+        trusting = ssl.create_default_context(cafile=str(pem))
+        async with running(stub, devices, tls=trusting) as fleet:
+            tell(stub, "L1", codes.PUT, "5/0/1", f"{base}/f/fw".encode())
+            await until(states_are(fleet, UpdateState.DOWNLOADED, 1))
+        async with running(stub, devices) as fleet:
+            tell(stub, "L2", codes.PUT, "5/0/1", f"{base}/f/fw".encode())
+            await until(lambda: fleet.devices[0].update_tally.downloads == 1)
+            await until(lambda: not fleet._fetches)
+            assert fleet.standing().update_states == {UpdateState.DOWNLOADING: 1}
+    assert len(files.requests) == 1

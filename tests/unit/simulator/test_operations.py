@@ -20,6 +20,34 @@ ALL = (TEXT, OPAQUE, TLV, JSON, CBOR, LWM2M_CBOR)
 IDENTITIES = list(identities(5))
 
 
+class Special:
+    """Stands behind the URI and the Update of object 5, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+        self.code = codes.CHANGED
+
+    def owns(self, path: Path) -> bool:
+        return path in ((5, 0, 0), (5, 0, 1), (5, 0, 2))
+
+    def write(self, path: Path, value: object, now: float) -> int:
+        self.told.append((path, value, now))
+        return self.code
+
+    def execute(self, path: Path, arguments: tuple[object, ...], now: float) -> int:
+        self.told.append((path, arguments, now))
+        return self.code
+
+
+SPECIAL = Special()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told() -> None:
+    SPECIAL.told.clear()
+    SPECIAL.code = codes.CHANGED
+
+
 @pytest.fixture
 def tree() -> Tree:
     """The tree of a 1.2 device, with all objects but the host's."""
@@ -43,7 +71,7 @@ def ask(
         options.append((codes.CONTENT_FORMAT, encode_uint(given_format)))
     if accept is not None:
         options.append((codes.ACCEPT, encode_uint(accept)))
-    return answer(Message(codes.CON, code, 1, b"t", tuple(options), payload), tree, formats)
+    return answer(Message(codes.CON, code, 1, b"t", tuple(options), payload), tree, formats, SPECIAL, 7.0)
 
 
 @pytest.mark.parametrize("accept", [TLV, JSON, CBOR, LWM2M_CBOR])
@@ -110,7 +138,7 @@ def test_a_device_of_one_format_refuses_the_others(tree: Tree) -> None:
         (codes.DELETE, "/9/0", codes.METHOD_NOT_ALLOWED),
         (codes.POST, "/9", codes.METHOD_NOT_ALLOWED),
         (codes.POST, "/3/0/3", codes.METHOD_NOT_ALLOWED),
-        (codes.POST, "/5/0/2", codes.METHOD_NOT_ALLOWED),
+        (codes.POST, "/5/0/1", codes.METHOD_NOT_ALLOWED),
         (codes.PUT, "/3/0/3", codes.METHOD_NOT_ALLOWED),
         (codes.PUT, "/3/0/4", codes.METHOD_NOT_ALLOWED),
         (codes.PUT, "/3", codes.METHOD_NOT_ALLOWED),
@@ -168,14 +196,25 @@ def test_a_lifetime_that_is_none_is_a_bad_request(tree: Tree, payload: bytes) ->
     assert tree.value(LIFETIME) == 86_400
 
 
-def test_the_firmware_object_takes_a_reset_and_no_package(tree: Tree) -> None:
-    assert ask(tree, codes.PUT, "/5/0/1", given_format=TEXT).code == codes.CHANGED
+def test_what_is_more_than_a_value_is_for_somebody_else(tree: Tree) -> None:
+    assert ask(tree, codes.PUT, "/5/0/1", given_format=TEXT, payload=b"coap://h/f").code == codes.CHANGED
     assert ask(tree, codes.PUT, "/5/0/0", given_format=OPAQUE, payload=b"\0").code == codes.CHANGED
-    uri = ask(tree, codes.PUT, "/5/0/1", given_format=TEXT, payload=b"coap://host/f/1")
-    assert uri.code == codes.NOT_IMPLEMENTED
-    package = ask(tree, codes.PUT, "/5/0/0", given_format=OPAQUE, payload=b"image")
-    assert package.code == codes.NOT_IMPLEMENTED
+    assert ask(tree, codes.POST, "/5/0/2", payload=b"0='x'").code == codes.CHANGED
+    assert SPECIAL.told == [
+        ((5, 0, 1), "coap://h/f", 7.0),
+        ((5, 0, 0), b"\0", 7.0),
+        ((5, 0, 2), ((0, "x"),), 7.0),
+    ]
     assert tree.value((5, 0, 1)) == ""
+
+
+def test_what_somebody_else_refuses_is_refused_whole(tree: Tree) -> None:
+    SPECIAL.code = codes.BAD_REQUEST
+    values: dict[Path, str | int] = {(5, 0, 1): "coap://h/f", (5, 0, 13): 60}
+    payload = encode(CBOR, values, (5, 0))
+    assert ask(tree, codes.POST, "/5/0", given_format=CBOR, payload=payload).code == codes.BAD_REQUEST
+    assert tree.value((5, 0, 13)) == 0
+    assert ask(tree, codes.POST, "/5/0/2").code == codes.BAD_REQUEST
 
 
 def test_write_attributes_are_not_implemented_and_say_so(tree: Tree) -> None:
@@ -194,7 +233,7 @@ def test_discover(tree: Tree) -> None:
     said = ask(tree, codes.GET, "/5", accept=LINKS)
     links = {link.path: dict(link.attributes) for link in parse_discover(said.payload)}
     assert said.content_format == LINKS
-    assert links[5,] == {}
+    assert links[5,] == {"ver": "1.2"}
     assert links[5, 0, 8] == {"dim": "2"}
     assert {(5, 0), (5, 0, 0), (5, 0, 2), (5, 0, 3)} < set(links)
     assert all(len(path) <= 3 for path in links)
@@ -245,6 +284,6 @@ def test_any_request_gets_an_answer(
     if accept is not None:
         options.append((codes.ACCEPT, encode_uint(accept)))
     message = Message(codes.CON, code, 1, b"t", tuple(options), payload)
-    said = answer(message, tree_of(IDENTITIES[3]), formats)
+    said = answer(message, tree_of(IDENTITIES[3]), formats, Special(), 0.0)
     assert said.code >> 5 in (2, 4, 5)
     assert (said.code == codes.CONTENT) == (said.content_format is not None)

@@ -1,7 +1,7 @@
 """Asking one device: Reads and Writes, with the formats that it understands (spec lwm2m.md, 5 and 6.1)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from overair.doors.lwm2m.registry import Live
@@ -28,6 +28,8 @@ from overair.protocols.lwm2m import (
     read_formats,
     write_formats,
 )
+from overair.protocols.lwm2m.arguments import Argument, format_arguments
+from overair.protocols.lwm2m.content import TEXT, TLV
 
 _FORBIDDEN = (codes.UNAUTHORIZED, codes.FORBIDDEN)
 _OTHER_FORMAT = (codes.NOT_ACCEPTABLE, codes.UNSUPPORTED_CONTENT_FORMAT)
@@ -94,6 +96,28 @@ class Conversation:
             if code not in _OTHER_FORMAT:
                 break
         raise Refused(code, f"{path}: {codes.code_name(code)}")
+
+    async def execute(self, path: Path, arguments: Sequence[Argument] = ()) -> None:
+        """Execute a resource. Raises :class:`Silent` or :class:`Refused`."""
+        payload = format_arguments(arguments)
+        # Some clients refuse a Content-Format where there is nothing (spec lwm2m.md, 5.6).
+        options = ((codes.CONTENT_FORMAT, encode_uint(TEXT)),) if payload else ()
+        _, answer = await self._ask(codes.POST, path, options, payload)
+        if answer.code != codes.CHANGED:
+            raise Refused(answer.code, f"{path}: {codes.code_name(answer.code)}")
+
+    async def create(self, object_id: int) -> Path | None:
+        """Create an instance of an object; returns its path where the device names it.
+
+        Raises :class:`Silent` or :class:`Refused`.
+        """
+        options = ((codes.CONTENT_FORMAT, encode_uint(TLV)),)
+        _, answer = await self._ask(codes.POST, (object_id,), options)
+        if answer.code != codes.CREATED:
+            raise Refused(answer.code, f"/{object_id}: {codes.code_name(answer.code)}")
+        place = [value.decode() for number, value in answer.options if number == codes.LOCATION_PATH]
+        last = place[-1] if place else ""
+        return (object_id, int(last)) if last.isascii() and last.isdigit() else None
 
     async def _get(self, path: Path, *, observe: bool = False) -> tuple[Exchange, Message]:
         """Try the formats that the device may speak until it answers with content."""

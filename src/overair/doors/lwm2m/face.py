@@ -30,8 +30,8 @@ class UdpFace:
         self._endpoint = endpoint
         self._handle = handle
         self._loop = asyncio.get_running_loop()
-        self._plain = UdpSocket(self._take_plain, self.flush, busy)
-        self._secure = UdpSocket(self._take_secure, self.flush, busy)
+        self._plain = UdpSocket(self._take_plain, self._flush, busy)
+        self._secure = UdpSocket(self._take_secure, self._flush, busy)
         self._dtls: dtls.Server | None = None
         self._on_security: Callable[[dtls.Event], None] = lambda _: None
         self._timer: asyncio.TimerHandle | None = None
@@ -63,7 +63,7 @@ class UdpFace:
         self._secure.resume()
 
     def flush(self) -> None:
-        """Send what there is to say at the end of this turn of the loop, all at once."""
+        """Send what there is to say, all at once: when a socket was read to its end, or in the next turn."""
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
@@ -74,11 +74,13 @@ class UdpFace:
         return address
 
     def _take_plain(self, datagram: bytes, address: Address, now: float) -> None:
+        self._flush_due = True  # the socket asks for it once it is drained
         event = self._endpoint.receive(datagram, address, now)
         if event is not None:
             self._handle(event)
 
     def _take_secure(self, datagram: bytes, address: Address, now: float) -> None:
+        self._flush_due = True
         engine = cast("dtls.Server", self._dtls)
         for protected in engine.receive(datagram, address, now):
             if isinstance(protected, dtls.Data):
@@ -113,8 +115,11 @@ class UdpFace:
                 return
 
     def _next_due(self) -> float | None:
-        dues = [self._endpoint.next_due(), self._dtls.next_due() if self._dtls is not None else None]
-        return min((due for due in dues if due is not None), default=None)
+        ours = self._endpoint.next_due()
+        theirs = self._dtls.next_due() if self._dtls is not None else None
+        if ours is None or theirs is None:
+            return theirs if ours is None else ours
+        return min(ours, theirs)
 
     def _set_timer(self) -> None:
         due = self._next_due()

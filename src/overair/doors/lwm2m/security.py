@@ -1,7 +1,8 @@
 """Who a peer is: an address that anybody can claim, or a DTLS association that has proved an identity.
 
-An identity belongs to one device (spec lwm2m.md, sections 2.3 and 10.2). A device that registered with one is
-spoken of, and to, only with it: whoever comes without, or with another, does not find its registration.
+An identity belongs to one device (spec lwm2m.md, sections 2.3 and 10.2). A device that has a key is not
+registered without it; and one that registered with an identity is spoken of, and to, only with it: whoever
+comes without, or with another, does not find its registration.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from overair.protocols.lwm2m import RegisterRequest, RegistrationError
 Address = tuple[str, int]
 Owner = Callable[[bytes], int | None]
 """Returns the IMEI of the device to which an identity belongs."""
+HasKey = Callable[[int], bool]
+"""Returns whether the device of an IMEI has a key, and so must prove it."""
 
 
 class Nowhere:

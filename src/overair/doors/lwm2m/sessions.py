@@ -10,8 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from overair.credentials.model import MasterKeyError
-from overair.credentials.sealing import Sealer
+from overair.platform.sealing import MasterKeyError, Sealer
 from overair.protocols import dtls
 
 _log = structlog.get_logger()

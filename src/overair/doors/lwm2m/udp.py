@@ -89,12 +89,14 @@ class UdpSocket:
             return
         now = self._loop.time()
         read = sock.recvfrom
-        for _ in range(DATAGRAMS_PER_WAKE_UP):
-            try:
-                datagram, address = read(DATAGRAM_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:
-                continue  # an ICMP error of something sent before
-            take(datagram, address if self._is_v4 else address[:2], now)
-        self._drained()
+        try:
+            for _ in range(DATAGRAMS_PER_WAKE_UP):
+                try:
+                    datagram, address = read(DATAGRAM_BYTES)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    continue  # an ICMP error of something sent before
+                take(datagram, address if self._is_v4 else address[:2], now)
+        finally:
+            self._drained()

@@ -1,1 +1,1 @@
-"""What an operator's own tools ask: health, readiness, metrics."""
+"""What an operator's own tools ask: health, readiness, metrics, and, with the operator's token, packages."""

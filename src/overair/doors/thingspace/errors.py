@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from overair.accounts import errors as accounts
+from overair.callbacks.model import InvalidUrl
+from overair.campaigns import model as campaigns
 from overair.devices.model import UnknownDevice
 from overair.records import ErrorBody, Fault, FaultBody, RecordError, TokenError
 from overair.records.errors import DEVICE_ID_RULE
@@ -51,14 +53,26 @@ def device_list_exceeds(limit: int) -> Problem:
     return invalid_parameter(f"Device list exceeds limit of {limit}")
 
 
+CAMPAIGN_ENDED = invalid_parameter("Campaign already ended")
+CAMPAIGN_STARTED = invalid_parameter("Campaign already started")
 DEVICE_LIST_EMPTY = invalid_parameter("Device list is empty")
 DEVICE_NOT_FOUND = invalid_parameter("Device not found")
+FIRMWARE_NOT_FOUND = invalid_parameter("Firmware not found")
 INACTIVE_ACCOUNT = invalid_parameter("Inactive account")
 INPUT_BINDING = invalid_parameter("Input binding error")
 INVALID_ACCOUNT_NAME = invalid_parameter("Invalid account name format")
+INVALID_CAMPAIGN_ID = invalid_parameter("Invalid campaignId")
+INVALID_CAMPAIGN_STATUS = invalid_parameter("Invalid campaign status")
 INVALID_CURSOR = invalid_parameter("LastSeenDeviceId Not Valid")
 INVALID_DEVICE_ID = invalid_parameter("Invalid device id format")
+INVALID_END_DATE = invalid_parameter("Invalid end date")
 INVALID_PROTOCOL = invalid_parameter("Invalid protocol")
+INVALID_START_DATE = invalid_parameter("Invalid start date")
+INVALID_TIME_WINDOW = invalid_parameter("Invalid time window")
+INVALID_TYPE = invalid_parameter("Invalid type")
+INVALID_URL = invalid_parameter("Invalid url")
+INVALID_UUID = invalid_parameter("Invalid uuid")
+NOT_ENOUGH_LICENSES = invalid_parameter("Not enough licenses")
 
 _FAILED = "UnifiedWebService.REQUEST_FAILED"
 _INVALID = "UnifiedWebService.INPUT_INVALID"
@@ -200,6 +214,17 @@ _PROBLEMS: dict[type[Exception], Problem | Callable[[str], Problem]] = {
     accounts.NotEntitled: ACCOUNT_NOT_YOURS,
     accounts.InactiveAccount: INACTIVE_ACCOUNT,
     UnknownDevice: DEVICE_NOT_FOUND,
+    InvalidUrl: INVALID_URL,
+    campaigns.UnknownCampaign: INVALID_CAMPAIGN_ID,
+    campaigns.UnknownPackage: FIRMWARE_NOT_FOUND,
+    campaigns.AlreadyStarted: CAMPAIGN_STARTED,
+    campaigns.AlreadyEnded: CAMPAIGN_ENDED,
+    campaigns.NotEnoughLicenses: NOT_ENOUGH_LICENSES,
+}
+_REFUSED_DATES = {
+    "start": INVALID_START_DATE,
+    "end": INVALID_END_DATE,
+    "windows": INVALID_TIME_WINDOW,
 }
 
 
@@ -207,5 +232,9 @@ def problem_of(error: Exception, path: str) -> Problem | None:
     """Return how a caller of *path* is told of *error*; None for what nobody should have to be told of."""
     if isinstance(error, Refusal):
         return error.problem
+    if isinstance(error, campaigns.DateRefused):
+        return _REFUSED_DATES[error.field]
+    if isinstance(error, campaigns.TooManyDevices):
+        return device_list_exceeds(error.limit)
     known = _PROBLEMS.get(type(error))
     return known(path) if callable(known) else known

@@ -11,7 +11,7 @@ makes us read nothing but the head of a request.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -27,6 +27,7 @@ from starlette.websockets import WebSocketClose
 from overair.doors.thingspace import errors
 from overair.doors.thingspace.errors import Problem, Refusal
 from overair.doors.thingspace.services import Services
+from overair.platform.limits import Limits
 from overair.records import RecordError, decode_request, encode
 
 A = TypeVar("A")
@@ -63,17 +64,22 @@ class Call:
             source = self._request.path_params
         return parameter.read(source.get(parameter.name, ""))
 
-    async def body(self) -> bytes:
+    def stream(self) -> AsyncIterator[bytes]:
+        """Return the body as it comes, for handlers with bounds of their own."""
+        return self._request.stream()
+
+    async def body(self, max_bytes: int | None = None) -> bytes:
         """Return the body; :class:`Refusal` when it is larger, or slower, than the limits allow."""
         limits = self.services.limits
+        max_bytes = max_bytes or limits.request_body_bytes
         announced = self.header("content-length") or "0"
-        if announced.isdecimal() and (len(announced) > 15 or int(announced) > limits.request_body_bytes):
+        if announced.isdecimal() and (len(announced) > 15 or int(announced) > max_bytes):
             raise Refusal(errors.BODY_TOO_LARGE)
         data = bytearray()
         try:
             async with asyncio.timeout(limits.request_timeout_seconds):
                 async for chunk in self._request.stream():
-                    if len(data) + len(chunk) > limits.request_body_bytes:
+                    if len(data) + len(chunk) > max_bytes:
                         raise Refusal(errors.BODY_TOO_LARGE)
                     data += chunk
         except (TimeoutError, ClientDisconnect):
@@ -136,6 +142,8 @@ class Route(Generic[A, B]):
     body: Body[B]
     handler: Callable[[Call, A, B], Awaitable[Answer]]
     answer: type[Struct] | None
+    listed: bool = False
+    """Whether the answer is an array of that record."""
     parameters: tuple[Parameter[Any], ...] = ()
     problems: tuple[Problem, ...] = ()
     """Those of the handler, besides those of its guard, body and parameters."""
@@ -152,15 +160,23 @@ NO_BODY = Body(_nothing)
 ANYONE = Guard(_nothing)
 
 
+def _usual_bytes(limits: Limits) -> int:
+    return limits.request_body_bytes
+
+
 def json_body(
-    record_type: type[RecordT], refuse: Callable[[RecordError], Problem], *problems: Problem
+    record_type: type[RecordT],
+    refuse: Callable[[RecordError], Problem],
+    *problems: Problem,
+    max_bytes: Callable[[Limits], int] = _usual_bytes,
 ) -> Body[RecordT]:
     """Return a body that is JSON whatever its Content-Type says (Q1); *refuse* words what is wrong."""
 
     async def read(call: Call) -> RecordT:
-        data = await call.body()
+        most = max_bytes(call.services.limits)
+        data = await call.body(most)
         try:
-            return decode_request(record_type, data)
+            return decode_request(record_type, data, most)
         except RecordError as error:
             raise Refusal(refuse(error)) from None
 

@@ -54,7 +54,7 @@ def _operation(route: AnyRoute) -> Json:
     operation: Json = {
         "operationId": f"{route.method.lower()}{re.sub('[^A-Za-z0-9]+', '_', route.path)}".rstrip("_"),
         "summary": route.summary,
-        "responses": {"200": _success(route.answer), **_failures(route)},
+        "responses": {"200": _success(route.answer, listed=route.listed), **_failures(route)},
     }
     if route.guard.schemes:
         operation["security"] = [{scheme: [] for scheme in route.guard.schemes}]
@@ -77,10 +77,11 @@ def _parameter(parameter: Parameter[Any]) -> Json:
     }
 
 
-def _success(answer: type[Struct] | None) -> Json:
+def _success(answer: type[Struct] | None, *, listed: bool) -> Json:
     if answer is None:
         return {"description": "Done; the body is empty"}
-    return {"description": "Done", "content": {JSON: {"schema": _ref(answer)}}}
+    schema = {"type": "array", "items": _ref(answer)} if listed else _ref(answer)
+    return {"description": "Done", "content": {JSON: {"schema": schema}}}
 
 
 def _failures(route: AnyRoute) -> Json:

@@ -6,6 +6,7 @@ from overair.doors.thingspace import errors
 from overair.doors.thingspace.errors import Refusal
 from overair.doors.thingspace.http import Parameter
 
+UUID_PATTERN = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 IMEI_PATTERN = re.compile(r"[0-9]{15}")
 FIRST_PAGE = "0"
 
@@ -39,6 +40,14 @@ def read_cursor(text: str) -> str | None:
     return text
 
 
+def read_uuid(text: str) -> str:
+    """Return a UUID in lower case, as the service writes them."""
+    lower = text.lower()
+    if not UUID_PATTERN.fullmatch(lower):
+        raise Refusal(errors.INVALID_UUID)
+    return lower
+
+
 def read_protocol(text: str) -> str | None:
     """Return the protocol to filter by; missing is LWM2M, which the SDK sends unasked (Q47)."""
     spelt = text.upper() or "LWM2M"
@@ -62,6 +71,14 @@ DEVICE_ID = Parameter(
     "IMEI",
     {"type": "string", "pattern": "^[0-9]{15}$"},
     (errors.INVALID_DEVICE_ID,),
+)
+CAMPAIGN_ID = Parameter(
+    "campaignId",
+    "path",
+    read_uuid,
+    "UUID of the campaign, in any case",
+    {"type": "string", "format": "uuid"},
+    (errors.INVALID_UUID,),
 )
 CURSOR = Parameter(
     "lastSeenDeviceId",

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from overair.protocols.coap import codes
+from overair.protocols.coap.blockwise import Portion, Source
+from overair.protocols.coap.echo import EchoGuard
 from overair.protocols.coap.endpoint import Endpoint
 from overair.protocols.coap.errors import (
     CoapError,
@@ -37,6 +39,7 @@ __all__ = [
     "CoapError",
     "CoapLimits",
     "Counters",
+    "EchoGuard",
     "Endpoint",
     "Event",
     "Exchange",
@@ -55,8 +58,10 @@ __all__ = [
     "ParameterError",
     "Parameters",
     "Peer",
+    "Portion",
     "Request",
     "Response",
+    "Source",
     "codes",
     "decode",
     "decode_block",

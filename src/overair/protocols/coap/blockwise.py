@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -34,6 +34,18 @@ SMALLEST_GUESSED_SZX: Final = 1
 
 Body = bytes | bytearray | memoryview
 """A payload of any size; a memoryview lets a mapped file be sent without reading it whole."""
+
+
+class Source(Protocol):
+    """A request body that is read where it is sent: it has a length in bytes, and slices of it are bytes.
+
+    So one image that many devices are sent is held once, or not at all. Slices must be quick to get,
+    and the same every time: a block is asked for again when a transfer is taken up or begun anew.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> Body: ...
 
 
 class Step(enum.Enum):
@@ -72,6 +84,47 @@ class Cut(msgspec.Struct, gc=False):
     more: bool
 
 
+class Portion(NamedTuple):
+    """The part of a body that one block carries: where it begins, how long it is, how its block is named."""
+
+    block: Block
+    size_bytes: int
+    """Bytes in it: the size of the block, less in the last one."""
+    body_bytes: int
+
+    @property
+    def offset(self) -> int:
+        """Where it begins, in bytes."""
+        return self.block.offset
+
+
+def portion_of(body_bytes: int, wanted: Block | None, block_size: int) -> Portion | None:
+    """Which part of a body of that many bytes the block `wanted` is; None if it begins beyond the end.
+
+    Without `wanted` it is the first one, of `block_size` bytes. A block 0 that is asked for larger
+    than that comes smaller; later ones come as asked (spec lwm2m.md 13.3). The last one says so, also
+    if it is full.
+    """
+    wanted = wanted or Block(0, False, szx_of(block_size))
+    szx = wanted.szx if wanted.number else min(wanted.szx, szx_of(block_size))
+    offset = wanted.number << (szx + 4)
+    if offset >= body_bytes and wanted.number:
+        return None
+    end = min(offset + (16 << szx), body_bytes)
+    return Portion(Block(wanted.number, end < body_bytes, szx), end - offset, body_bytes)
+
+
+def portion_options(portion: Portion, etag: bytes | None, with_size: bool) -> list[OptionPair]:
+    """Block2, the ETag, and Size2 in block 0 of several and wherever `with_size` asks for it."""
+    block = portion.block
+    added = [(codes.BLOCK2, block.encode())]
+    if etag is not None:
+        added.append((codes.ETAG, etag))
+    if with_size or (block.more and not block.number):
+        added.append((codes.SIZE2, encode_uint(portion.body_bytes)))
+    return added
+
+
 def cut(
     options: tuple[OptionPair, ...],
     body: Body,
@@ -80,27 +133,21 @@ def cut(
     block_size: int,
     with_size: bool = False,
 ) -> Cut | None:
-    """The block `wanted` of a body, with Block2, ETag and Size2; None if it begins beyond the end.
+    """The block `wanted` of a body (see `portion_of`) with its options; None if it begins beyond the end.
 
-    Without `wanted` it is the first one, of `block_size` bytes. A block 0 that is asked for larger
-    than that comes smaller; later ones come as asked (spec lwm2m.md 13.3). The ETag is the caller's,
-    or the first 8 bytes of the body's SHA-256: for a large body give one, since each block is cut
-    afresh. Size2 is in block 0 of several, and wherever `with_size` asks for it.
+    The ETag is the caller's, or the first 8 bytes of the body's SHA-256: for a large body give one,
+    since each block is cut afresh.
     """
-    wanted = wanted or Block(0, False, szx_of(block_size))
-    szx = wanted.szx if wanted.number else min(wanted.szx, szx_of(block_size))
-    offset = wanted.number << (szx + 4)
-    if offset >= len(body) and wanted.number:
+    portion = portion_of(len(body), wanted, block_size)
+    if portion is None:
         return None
-    end = offset + (16 << szx)
-    more = end < len(body)
-    added = [(codes.BLOCK2, Block(wanted.number, more, szx).encode())]
-    if (more or wanted.number) and not any(number == codes.ETAG for number, _ in options):
-        added.append((codes.ETAG, hashlib.sha256(body).digest()[:8]))
-    if with_size or (more and not wanted.number):
-        added.append((codes.SIZE2, encode_uint(len(body))))
+    block, offset = portion.block, portion.offset
+    needs_etag = (block.more or block.number) and not any(number == codes.ETAG for number, _ in options)
+    etag = hashlib.sha256(body).digest()[:8] if needs_etag else None
+    added = portion_options(portion, etag, with_size)
     added += without(options, codes.BLOCK2, codes.SIZE2)
-    return Cut(tuple(sorted(added, key=_number)), bytes(body[offset:end]), more)
+    payload = bytes(body[offset : offset + portion.size_bytes])
+    return Cut(tuple(sorted(added, key=_number)), payload, block.more)
 
 
 class Upload:
@@ -108,7 +155,7 @@ class Upload:
 
     __slots__ = ("body", "offset", "restarts", "szx")
 
-    def __init__(self, body: Body, block_size: int) -> None:
+    def __init__(self, body: Body | Source, block_size: int) -> None:
         self.body = body
         self.szx = szx_of(block_size)
         self.offset = 0

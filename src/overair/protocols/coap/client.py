@@ -329,7 +329,7 @@ class ClientRole(Requests):
             exchange.token,
             code=exchange.code,
             options=without(exchange.options, codes.OBSERVE),
-            payload=bytes(exchange.payload),
+            payload=bytes(exchange.payload[:]),
             created=now,
             context=exchange.context,
         )

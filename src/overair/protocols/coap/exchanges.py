@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 
 from overair.protocols.coap import codes
-from overair.protocols.coap.blockwise import Body, Budget, Download, Step, Upload
+from overair.protocols.coap.blockwise import Body, Budget, Download, Source, Step, Upload
 from overair.protocols.coap.errors import FailureReason, MessageFieldError
 from overair.protocols.coap.message import Message
 from overair.protocols.coap.observe import Observation
@@ -133,7 +133,7 @@ class Exchange(Timed):
         conversation: Conversation,
         code: int,
         options: Options,
-        payload: Body,
+        payload: Body | Source,
         *,
         context: object,
         confirmable: bool,
@@ -195,11 +195,11 @@ class Exchange(Timed):
             options.append((codes.BLOCK2, self.download.block.encode()))
             # FETCH says in its payload what is wanted (RFC 8132 section 2.3.1); others are known by path.
             repeated = self.code == codes.FETCH and self.upload is None
-            return options, bytes(self.payload) if repeated else b""
+            return options, bytes(self.payload[:]) if repeated else b""
         if self.observe is not None and self.download is None:
             options.append((codes.OBSERVE, b"\x01" if self.observe else b""))
         if self.upload is None:
-            return options, bytes(self.payload)
+            return options, bytes(self.payload[:])
         added, chunk = self.upload.compose()
         return options + added, chunk
 

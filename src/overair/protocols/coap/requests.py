@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from overair.protocols.coap import codes
-from overair.protocols.coap.blockwise import Body, Budget
+from overair.protocols.coap.blockwise import Body, Budget, Source
 from overair.protocols.coap.errors import ExchangeStateError, LimitReachedError, MessageFieldError
 from overair.protocols.coap.exchanges import Conversation, Exchange, State, Transmission
 from overair.protocols.coap.link import Link
@@ -47,7 +47,7 @@ class Requests(Link):
         path: Sequence[str] = (),
         queries: Sequence[str] = (),
         options: Options = (),
-        payload: Body = b"",
+        payload: Body | Source = b"",
         context: object = None,
         now: float,
         confirmable: bool = True,
@@ -56,7 +56,8 @@ class Requests(Link):
         """Ask a peer, at once or when its turn comes. `parameters` replaces the endpoint's for this one.
 
         A payload above the block size goes by Block1, a response by Block2 is fetched whole, unless
-        `options` has a Block1 or Block2: then each message is the caller's own affair.
+        `options` has a Block1 or Block2: then each message is the caller's own affair. A payload that
+        goes by Block1 is read block by block where it is; every block has timers of its own.
         LimitReachedError if too many are open; MessageFieldError for a code or option out of range.
         """
         exchange = self._new_exchange(
@@ -72,20 +73,21 @@ class Requests(Link):
         self._end(exchange)
         self._freed.append(exchange.conversation)
 
-    def resume(self, exchange: Exchange, *, now: float) -> None:
+    def resume(self, exchange: Exchange, *, peer: Peer | None = None, now: float) -> None:
         """Take up a request that failed, where it failed: a blockwise transfer at the same block.
 
-        For devices that sleep in mid-transfer. After an exchange lifetime the peer has forgotten the
+        `peer` is where the device is now, if it moved meanwhile. For devices that sleep in mid-transfer. After an exchange lifetime the peer has forgotten the
         blocks it got, and an upload begins again. ExchangeStateError if the request did not fail.
         """
         failed_at = exchange.failed_at
         if failed_at is None:
             raise ExchangeStateError("exchange: did not fail")
-        self._check_room(self._conversations.get(exchange.peer))
+        peer = exchange.peer if peer is None else peer
+        self._check_room(self._conversations.get(peer))
         if exchange.upload is not None and now - failed_at > self.parameters.exchange_lifetime_seconds:
             exchange.upload.restart()
         exchange.failed_at = None
-        exchange.conversation = self._conversation(exchange.peer)
+        exchange.conversation = self._conversation(peer)
         self._enqueue(exchange, now)
 
     def _new_exchange(
@@ -95,7 +97,7 @@ class Requests(Link):
         path: Sequence[str],
         queries: Sequence[str],
         options: Options,
-        payload: Body,
+        payload: Body | Source,
         context: object,
         confirmable: bool,
         parameters: Parameters | None,

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from overair.protocols.coap import codes
 from overair.protocols.coap.assembly import Assemblies, BlockReply
-from overair.protocols.coap.blockwise import Body, cut
+from overair.protocols.coap.blockwise import Body, Portion, cut, portion_of, portion_options
 from overair.protocols.coap.errors import ExchangeStateError, LimitReachedError, MessageFieldError
 from overair.protocols.coap.events import ObservationCancelled, Request
 from overair.protocols.coap.exchanges import Conversation, Transmission
@@ -30,6 +30,8 @@ from overair.protocols.coap.parameters import CoapLimits, Parameters
 from overair.protocols.coap.peers import Peer, Record
 
 MAX_OBSERVE_NUMBER: Final = (1 << 24) - 1
+NO_KEY: Final = b""
+"""The key of a receipt that matches no message any more."""
 
 
 class ServerRole(Link):
@@ -57,10 +59,47 @@ class ServerRole(Link):
         other one by a request of its own, to be answered with the whole body again: nothing is kept
         between them. ExchangeStateError if the request is answered already.
         """
-        if request.answered:
-            raise ExchangeStateError("request: answered already")
         if request.block1 is not None or request.block2 is not None or len(payload) > self._block_size:
             code, options, payload = self._fit(request, code, options, payload)
+        self._send_answer(request, code, options, payload, now)
+
+    def portion(self, request: Request, body_bytes: int) -> Portion | None:
+        """Which part of a body of that many bytes a request asks for; None if it begins beyond the end.
+
+        For bodies too large to be at hand: fetch the part, in this turn or a later one, and answer with
+        `respond_portion`; None is answered with 4.00 (spec lwm2m.md 13.3).
+        """
+        return portion_of(body_bytes, request.wanted_block, self._block_size)
+
+    def respond_portion(
+        self,
+        request: Request,
+        portion: Portion,
+        payload: Body,
+        *,
+        etag: bytes,
+        options: Options = (),
+        now: float,
+    ) -> None:
+        """Answer a GET with the part of the body that `portion` found, and nothing kept of the transfer.
+
+        The answer isn't remembered for duplicates either: a GET does no harm twice, so a repeated one is
+        a new request. `etag` names the whole body, the same in all blocks. MessageFieldError if the
+        payload isn't as long as the portion; ExchangeStateError if the request is answered already.
+        """
+        if len(payload) != portion.size_bytes:
+            raise MessageFieldError(f"payload: {portion.size_bytes} bytes, as the portion has")
+        with_size = request.message.option(codes.SIZE2) is not None
+        added = portion_options(portion, etag, with_size)
+        self._send_answer(request, codes.CONTENT, (*added, *options), payload, now)
+        request.record.downloading = portion.block.more
+        if not request.acknowledged:
+            request.receipt.key = NO_KEY
+            request.receipt.reply = None
+
+    def _send_answer(self, request: Request, code: int, options: Options, payload: Body, now: float) -> None:
+        if request.answered:
+            raise ExchangeStateError("request: answered already")
         message = request.message
         if request.acknowledged or message.type != codes.CON:
             self._respond_separately(request, code, options, payload, now)
@@ -191,6 +230,7 @@ class ServerRole(Link):
         if request.block1 is not None:
             options = (*options, (codes.BLOCK1, request.block1))
         if not codes.is_success(code):
+            request.record.downloading = False
             # What comes with an error is a line for people.
             return code, options, payload[: self._block_size]
         wanted = request.wanted_block

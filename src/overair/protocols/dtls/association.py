@@ -11,6 +11,7 @@ from overair.protocols.dtls.wire import RECORD, RECORD_START, Record
 from overair.protocols.timers import Timed
 
 if TYPE_CHECKING:
+    from overair.protocols.dtls.flights import LastFlight
     from overair.protocols.dtls.handshake import Handshake
     from overair.protocols.dtls.protection import Protection
     from overair.protocols.dtls.sessions import Session
@@ -43,6 +44,7 @@ class Association(Timed):
         "established",
         "handshake",
         "identity",
+        "last_flight",
         "last_heard",
         "material",
         "own_cid",
@@ -71,7 +73,9 @@ class Association(Timed):
         self.confirmed = False
         """Whether application data came: only then an older association of the identity is dropped."""
         self.handshake: Handshake | None = None
-        """While it is in progress, and as long as its last flight may have to be repeated."""
+        """While it is in progress."""
+        self.last_flight: LastFlight | None = None
+        """Ours, as long as it may have to be repeated."""
         self.session: Session | None = None
         """What a fatal alert makes unresumable, where the server holds it."""
         self.last_heard = 0.0
@@ -132,13 +136,14 @@ class Association(Timed):
 
     def open(self, record: Record) -> tuple[int, bytes] | None:
         """The real content type and the content, None if the record is not authentic."""
-        kind, _, number, cid, fragment = record
         protection = self.protection
         if protection is None:
             return None
-        content = protection.open(kind, number, fragment, cid)
-        if content is None or kind != TLS12_CID:
-            return None if content is None else (kind, content)
+        content = protection.open(record.kind, record.number, record.fragment, record.cid)
+        if content is None:
+            return None
+        if record.kind != TLS12_CID:
+            return record.kind, content
         inner = content.rstrip(b"\0")
         # Zeros after the type are padding; all zeros have no type.
         return (inner[-1], inner[:-1]) if inner else None

@@ -32,11 +32,12 @@ from overair.protocols.dtls.events import Closed, Data, Established, Event, Hand
 from overair.protocols.dtls.handshake import Context, Handshake
 from overair.protocols.dtls.parameters import Counters, DtlsLimits, DtlsParameters
 from overair.protocols.dtls.peers import Peers
-from overair.protocols.dtls.states import State
+from overair.protocols.dtls.states import DONE
 from overair.protocols.dtls.wire import Record
 from overair.protocols.timers import Timers
 
 _CLOSE_NOTIFY: Final = bytes((codes.WARNING, Alert.CLOSE_NOTIFY))
+_RENEGOTIATING: Final = (codes.CLIENT_HELLO, codes.HELLO_REQUEST)
 _NO_RENEGOTIATION: Final = bytes((codes.WARNING, Alert.NO_RENEGOTIATION))
 
 
@@ -91,17 +92,16 @@ class Engine:
     def _open(
         self, association: Association, record: Record, address: Address, now: float, events: list[Event]
     ) -> None:
-        if association.protection is None and not self._unlock(association, record, events):
+        if association.protection is None:
+            # Without keys nothing was read, so no number can have come before.
+            opened = self._unlock(association, record, events)
+            if opened is not None:
+                self._take(association, record, opened, address, now, events)
             return
-        number = record.number
-        fresh = association.is_new(number)
+        fresh = association.is_new(record.number)
         opened = association.open(record) if fresh else None
         if opened is not None:
-            kind, content = opened
-            if kind == codes.APPLICATION_DATA and association.established:
-                self._receive_data(association, content, number, address, now, events)
-            else:
-                self._receive_other(association, record, kind, content, now, events)
+            self._take(association, record, opened, address, now, events)
             return
         other = self._peers.find_other(association, address)
         if other is not None:
@@ -111,19 +111,37 @@ class Engine:
         else:
             self.counters.replayed += 1
 
-    def _unlock(self, association: Association, record: Record, events: list[Event]) -> bool:
-        """Whether the handshake has keys for this record; it is kept if they can still come."""
+    def _unlock(
+        self, association: Association, record: Record, events: list[Event]
+    ) -> tuple[int, bytes] | None:
+        """What the record holds, if the handshake has keys for it; it is kept if they can still come."""
         handshake = association.handshake
         if handshake is None:
-            return False
+            return None
         try:
-            if handshake.unlock(record):
-                return True
+            opened = handshake.unlock(record)
         except HandshakeError as error:
             self._fail(association, error, events)
-            return False
-        handshake.keep_early(record)
-        return False
+            return None
+        if opened is None:
+            handshake.keep_early(record)
+        return opened
+
+    def _take(
+        self,
+        association: Association,
+        record: Record,
+        opened: tuple[int, bytes],
+        address: Address,
+        now: float,
+        events: list[Event],
+    ) -> None:
+        """Take what an authentic record holds."""
+        kind, content = opened
+        if kind == codes.APPLICATION_DATA and association.established:
+            self._receive_data(association, content, record.number, address, now, events)
+        else:
+            self._receive_other(association, record, kind, content, now, events)
 
     def _receive_data(
         self,
@@ -172,26 +190,33 @@ class Engine:
     ) -> None:
         handshake = association.handshake
         # All of them first: a record that is broken at its end must not leave half of it done.
-        fragments = list(wire.read_fragments(content))
+        fragments = wire.read_fragments(content)
+        if handshake is None:
+            self._receive_late(association, fragments, epoch)
+            return
         try:
             for fragment in fragments:
-                if association.established and fragment.kind in (codes.CLIENT_HELLO, codes.HELLO_REQUEST):
-                    self.counters.renegotiations_refused += 1
-                    self._send_alert(association, _NO_RENEGOTIATION)
-                elif handshake is not None:
-                    handshake.receive(fragment, epoch, now)
+                handshake.receive(fragment, epoch, now)
         except HandshakeError as error:
             self._fail(association, error, events)
             return
-        if handshake is not None and not association.established:
-            self._go_on(association, handshake, now, events)
+        self._go_on(association, handshake, now, events)
+
+    def _receive_late(self, association: Association, fragments: list[wire.Fragment], epoch: int) -> None:
+        """The peer wants a new handshake under the old keys, or our last flight again."""
+        for fragment in fragments:
+            if fragment.kind in _RENEGOTIATING:
+                self.counters.renegotiations_refused += 1
+                self._send_alert(association, _NO_RENEGOTIATION)
+            elif association.last_flight is not None:
+                association.last_flight.receive(self._context, association, fragment, epoch)
 
     def _go_on(self, association: Association, handshake: Handshake, now: float, events: list[Event]) -> None:
         """A handshake got further, or not: see whether it is done, and what came too early for it."""
-        if handshake.state is State.DONE:
+        if handshake.state is DONE:
             self._establish(association, handshake, now, events)
-        elif association.due != handshake.due():
-            self._timers.set(association, handshake.due())
+        elif association.due != (due := handshake.due()):
+            self._timers.set(association, due)
         if handshake.early and handshake.can_open:
             early, handshake.early = handshake.early, []
             for record in early:
@@ -204,7 +229,9 @@ class Engine:
         association.identity = handshake.identity
         association.session = handshake.session
         association.last_heard = now
-        if handshake.lingers:
+        association.handshake = None
+        association.last_flight = handshake.last_flight()
+        if association.last_flight is not None:
             self._timers.set(association, now + self.parameters.linger_seconds)
         else:
             self._settle(association)
@@ -226,7 +253,7 @@ class Engine:
 
     def _settle(self, association: Association) -> None:
         self._peers.settle(association)
-        association.handshake = None
+        association.last_flight = None
 
     def _receive_alert(self, association: Association, content: bytes, events: list[Event]) -> None:
         """A fatal alert or a close_notify ends the association; other warnings mean nothing here."""
@@ -234,11 +261,12 @@ class Engine:
             self.counters.malformed += 1
             return
         level, code = content
-        if code != Alert.CLOSE_NOTIFY and level != codes.FATAL:
+        closes = content[1:] == _CLOSE_NOTIFY[1:]
+        if not closes and level != codes.FATAL:
             return
         if not association.established:
             self._drop_handshake(association, FailureReason.ALERT, events, alert=code)
-        elif code == Alert.CLOSE_NOTIFY:
+        elif closes:
             self._send_alert(association, _CLOSE_NOTIFY)
             self._end(association, CloseReason.CLOSE_NOTIFY, events)
         else:
@@ -292,7 +320,7 @@ class Engine:
         self._peers.remove(association)
         association.established = False
         association.protection = None
-        association.handshake = None
+        association.handshake = association.last_flight = None
         association.material = b""
 
     # --- time

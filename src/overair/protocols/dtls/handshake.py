@@ -1,4 +1,4 @@
-"""What the handshakes of both roles share: order of messages, flights, repeats, Finished.
+"""What the handshakes of both roles share: order of messages, keys, repeats of flights, Finished.
 
 The course of a handshake is in `states`; a role adds the actions that its table names.
 """
@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from cryptography.hazmat.primitives.constant_time import bytes_eq
-from cryptography.hazmat.primitives.hashes import Hash
 
 from overair.protocols.dtls import codes, schedule, wire
 from overair.protocols.dtls.association import Address, Association
 from overair.protocols.dtls.codes import Alert
 from overair.protocols.dtls.errors import FailureReason, HandshakeError, WireError
+from overair.protocols.dtls.flights import CHANGE_CIPHER_SPEC, LastFlight, Part, transmit
 from overair.protocols.dtls.parameters import Counters, DtlsLimits, DtlsParameters
 from overair.protocols.dtls.protection import Protection, new_protection
 from overair.protocols.dtls.reassembly import Inbox, Message
-from overair.protocols.dtls.schedule import Prf
+from overair.protocols.dtls.schedule import Prf, Transcript
 from overair.protocols.dtls.sessions import Session
-from overair.protocols.dtls.states import INPUTS, Input, State, Step, Table
+from overair.protocols.dtls.states import DONE, INPUTS, Input, State, Step, Table
 from overair.protocols.dtls.suites import Suite
 from overair.protocols.dtls.wire import Record
 
@@ -57,6 +57,7 @@ class Context:
 class Traffic(NamedTuple):
     """What follows from a master secret: the PRF under it, the key block, the ciphers."""
 
+    master: bytes
     prf: Prf
     material: bytes
     protection: Protection
@@ -65,19 +66,8 @@ class Traffic(NamedTuple):
         return "<Traffic>"
 
 
-class Trial(NamedTuple):
-    """What follows from one of the keys that the peer may have."""
-
-    psk: bytes
-    master: bytes
-    traffic: Traffic
-
-    def __repr__(self) -> str:
-        return "<Trial>"
-
-
 class Handshake:
-    """One handshake, from its first flight until its last one need not be repeated any more."""
+    """One handshake, from its first flight until it is done."""
 
     __slots__ = (
         "_context",
@@ -131,16 +121,17 @@ class Handshake:
         self.plain_number = 0
         """The number of our next record in the clear."""
         self._inbox = Inbox(context.limits)
-        self._transcript: Hash = schedule.new_transcript()
+        self._transcript: Transcript = schedule.new_transcript()
         self._prf: Prf | None = None
         self._psks: Sequence[bytes] = ()
         """The keys that the peer may have, until one is proved; a client knows its own."""
-        self._trials: list[Trial] = []
+        self._trials: list[Traffic] = []
+        """What follows from each of them; from the proved one alone once it is."""
         self._wrong_key = FailureReason.WRONG_KEY
         self._ecdh_secret: bytes | None = None
         self._next_sequence = 0
         self._sealing = False
-        self._flight: list[tuple[bool, int, bytes]] = []
+        self._flight: list[Part] = []
         self._taking: tuple[int, int] | None = None
         """Sequence number and epoch of the message that is acted on."""
         self._trigger: tuple[int, int] | None = None
@@ -159,10 +150,14 @@ class Handshake:
             if (fragment.sequence, epoch) == self._trigger and fragment.is_last:
                 self.repeat_flight()
             return
-        if not inbox.add(fragment, epoch):
-            self._context.counters.malformed += 1
-        while self.state is not State.DONE and (message := inbox.pop()) is not None:
+        message = inbox.pass_on(fragment, epoch)
+        if message is None:
+            if not inbox.add(fragment, epoch):
+                self._context.counters.malformed += 1
+            message = inbox.pop()
+        while message is not None and self.state is not DONE:
             self._take(message, now)
+            message = inbox.pop()
 
     def keep_early(self, record: Record) -> None:
         """Keep a record of epoch 1 until the handshake got as far."""
@@ -171,10 +166,11 @@ class Handshake:
             return
         self.early.append(record)
 
-    def _take(self, message: Message, now: float) -> None:
+    def _take(self, message: Message, now: float, found: Input | None = None) -> None:
+        """Take a message in its turn; `found` is the input that it is, if that is known already."""
         self._taking = (message.sequence, message.epoch)
         try:
-            step = self._step(self._input(message))
+            step = self._step(found or self._input(message))
             if message.kind == codes.FINISHED:
                 self._check_finished(message.body)
             if message.kind != codes.HELLO_VERIFY_REQUEST:
@@ -206,31 +202,28 @@ class Handshake:
         """Whether records of epoch 1 are worth a look."""
         return self.association.protection is not None or bool(self._psks)
 
-    def unlock(self, record: Record) -> bool:
+    def unlock(self, record: Record) -> tuple[int, bytes] | None:
         """Find the key that opens the record: the peer's Finished, unless that was overtaken.
 
-        HandshakeError if none does; False if it is too early to tell.
+        Returns what the record holds, None if it is too early to tell; HandshakeError if no key does.
         """
         if not self._psks or record.kind not in _PROVING:
-            return False
+            return None
         if not self._trials:
-            self._trials = [self._try(psk) for psk in self._psks]
-        for trial in self._trials:
-            self._use(trial.traffic)
-            if self.association.open(record) is not None:
-                self._trials = [trial]
-                return True
+            self._trials = [self._derive(self._master_secret(psk)) for psk in self._psks]
+        for psk, traffic in zip(self._psks, self._trials, strict=True):
+            self._use(traffic)
+            opened = self.association.open(record)
+            if opened is not None:
+                self._psks, self._trials = (psk,), [traffic]
+                return opened
         self.association.protection = None
         raise HandshakeError(Alert.DECRYPT_ERROR, self._wrong_key)
-
-    def _try(self, psk: bytes) -> Trial:
-        master = self._master_secret(psk)
-        return Trial(psk, master, self._derive(master))
 
     def _master_secret(self, psk: bytes) -> bytes:
         premaster = schedule.psk_premaster(psk, self._ecdh_secret)
         if self.extended:
-            return schedule.extended_master_secret(premaster, schedule.hash_so_far(self._transcript))
+            return schedule.extended_master_secret(premaster, self._transcript.digest())
         return schedule.master_secret(premaster, self.client_random, self.server_random)
 
     def _derive(self, master: bytes) -> Traffic:
@@ -239,12 +232,12 @@ class Handshake:
         protection = new_protection(
             suite, encrypt_then_mac=self.encrypt_then_mac, material=material, is_server=self.is_server
         )
-        return Traffic(prf, material, protection)
+        return Traffic(master, prf, material, protection)
 
     def _use(self, traffic: Traffic) -> None:
         association = self.association
         association.suite, association.encrypt_then_mac = self.suite, self.encrypt_then_mac
-        self._prf, association.material, association.protection = traffic
+        _, self._prf, association.material, association.protection = traffic
 
     def _verify_data(self, *, of_server: bool) -> bytes:
         if self._prf is None:
@@ -266,7 +259,7 @@ class Handshake:
         self._flight.append((self._sealing, codes.HANDSHAKE, whole))
 
     def _queue_finished(self) -> None:
-        self._flight.append((False, codes.CHANGE_CIPHER_SPEC, b"\x01"))
+        self._flight.append(CHANGE_CIPHER_SPEC)
         self._sealing = True
         self._queue(codes.FINISHED, self._verify_data(of_server=self.is_server))
 
@@ -287,36 +280,13 @@ class Handshake:
         self._transmit()
 
     def _transmit(self) -> None:
-        """Put the flight into as few datagrams as it fits, each record with a new number."""
-        most = self._context.parameters.datagram_bytes
-        datagram = b""
-        for sealed, kind, whole in self._flight:
-            for piece in wire.cut_message(whole, self._room(sealed, most)):
-                record = self.association.seal(kind, piece) if sealed else self._plain(kind, piece)
-                if datagram and len(datagram) + len(record) > most:
-                    self._context.send(datagram, self.association.address)
-                    datagram = b""
-                datagram += record
-        self._context.send(datagram, self.association.address)
-
-    def _room(self, sealed: bool, most: int) -> int:
-        """The largest content of a record in a datagram of `most` bytes."""
-        overhead = self.association.overhead_bytes() if sealed else wire.RECORD_BYTES
-        return min(most - overhead, self.association.content_bytes)
-
-    def _plain(self, kind: int, content: bytes) -> bytes:
-        self.plain_number += 1
-        return wire.plain_record(kind, self.plain_number - 1, content)
+        self.plain_number = transmit(self._context, self.association, self._flight, self.plain_number)
 
     def send_alert(self, alert: Alert) -> None:
         """Say why the handshake ends, under the keys if ours are in use."""
         content = bytes((codes.FATAL, alert))
-        record = (
-            self.association.seal(codes.ALERT, content)
-            if self._sealing
-            else self._plain(codes.ALERT, content)
-        )
-        self._context.send(record, self.association.address)
+        alert_flight = [(self._sealing, codes.ALERT, content)]
+        self.plain_number = transmit(self._context, self.association, alert_flight, self.plain_number)
 
     # --- again
 
@@ -342,7 +312,8 @@ class Handshake:
             self._transmit()
         return True
 
-    @property
-    def lingers(self) -> bool:
-        """Whether the last flight is ours, so that the peer may need it again."""
-        return bool(self._flight) and self._resend_at is None
+    def last_flight(self) -> LastFlight | None:
+        """What the peer may need again, if the last flight of this handshake is ours."""
+        if not self._flight or self._trigger is None:
+            return None
+        return LastFlight(self._flight, self.plain_number, self._trigger[0], self.client_random)

@@ -80,10 +80,14 @@ class Peers:
 
     def establish(self, association: Association) -> list[Association]:
         """Its handshake is done; returns those that make room."""
-        displaced = {self._by_address.get(association.address), self._newer.get(association.identity)}
+        at_address = self._by_address.get(association.address)
+        newer = self._newer.get(association.identity)
         self._newer[association.identity] = association
         self._place(association)
-        return [other for other in displaced if other is not None]
+        displaced = [] if at_address is None else [at_address]
+        if newer is not None and newer is not at_address:
+            displaced.append(newer)
+        return displaced
 
     def settle(self, association: Association) -> None:
         """Its handshake need not be kept any more."""

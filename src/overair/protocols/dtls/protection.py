@@ -81,9 +81,12 @@ class AeadProtection:
     __slots__ = ("_own_cipher", "_own_iv", "_peer_cipher", "_peer_iv", "expansion")
 
     def __init__(self, suite: Suite, material: bytes, own: int) -> None:
-        keys, ivs = (material[:16], material[16:32]), (material[32:36], material[36:40])
-        self._own_cipher, self._own_iv = _aead(suite, keys[own]), ivs[own]
-        self._peer_cipher, self._peer_iv = _aead(suite, keys[1 - own]), ivs[1 - own]
+        client, server = _aead(suite, material[:16]), _aead(suite, material[16:32])
+        client_iv, server_iv = material[32:36], material[36:40]
+        if own:
+            client, server, client_iv, server_iv = server, client, server_iv, client_iv
+        self._own_cipher, self._own_iv = client, client_iv
+        self._peer_cipher, self._peer_iv = server, server_iv
         self.expansion = _EXPLICIT_NONCE_BYTES + suite.tag_bytes
 
     def seal(self, kind: int, number: int, content: bytes, cid: bytes) -> bytes:

@@ -5,13 +5,13 @@ Fragments may come in any order, overlap, and come again. A message that is ahea
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from overair.protocols.dtls.parameters import DtlsLimits
 from overair.protocols.dtls.wire import Fragment, message
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A handshake message in its turn; `whole` is the message with a header as if never fragmented."""
 
     kind: int
@@ -71,6 +71,15 @@ class Inbox:
         self._held_bytes = 0
         self.next_sequence = next_sequence
         """The message whose turn it is."""
+
+    def pass_on(self, fragment: Fragment, epoch: int) -> Message | None:
+        """The message in its turn that comes whole while none waits: nearly all of them. None for others."""
+        if self._partials or fragment.sequence != self.next_sequence or not fragment.is_whole:
+            return None
+        if fragment.size > self._limits.handshake_message_bytes:
+            return None
+        self.next_sequence += 1
+        return Message(fragment.kind, epoch, fragment.sequence, fragment.body)
 
     def add(self, fragment: Fragment, epoch: int) -> bool:
         """Take a fragment; False if a bound or an earlier fragment of the message forbids it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from overair.protocols.dtls import codes, wire
 from overair.protocols.dtls.association import Address, Association
@@ -15,6 +16,8 @@ from overair.protocols.dtls.saving import load, restored, save
 from overair.protocols.dtls.server_handshake import Keys, ServerContext, ServerHandshake
 from overair.protocols.dtls.sessions import SessionStore, Tickets
 from overair.protocols.dtls.wire import Record
+
+_CLIENT_HELLO: Final = bytes((codes.CLIENT_HELLO,))
 
 
 class Server(Engine):
@@ -44,6 +47,7 @@ class Server(Engine):
         )
         self._lent.lend(keys=keys, sessions=self._sessions, tickets=self._tickets, new_cid=self._new_cid)
         super().__init__(self._lent)
+        self._process = bytes((parameters.process_number,))
         self._cookies = Cookies(random, parameters.cookie_seconds)
         self.outbox: list[tuple[bytes, Address]] = []
         """Datagrams to send now, oldest first; the driver sends and clears them."""
@@ -98,14 +102,14 @@ class Server(Engine):
     # --- hellos
 
     def _receive_plain(self, record: Record, address: Address, now: float, events: list[Event]) -> None:
-        if record.kind == codes.HANDSHAKE and record.fragment[:1] == bytes((codes.CLIENT_HELLO,)):
+        if record.kind == codes.HANDSHAKE and record.fragment[:1] == _CLIENT_HELLO:
             self._receive_hello(record, address, now, events)
         else:
             super()._receive_plain(record, address, now, events)
 
     def _receive_hello(self, record: Record, address: Address, now: float, events: list[Event]) -> None:
         """Ask a stranger to prove the address, and keep nothing; begin with who did (RFC 6347 4.2.1)."""
-        fragment = next(wire.read_fragments(record.fragment))
+        fragment = wire.read_fragments(record.fragment)[0]
         if not fragment.is_whole:
             self.counters.fragmented_hellos += 1
             return
@@ -123,12 +127,13 @@ class Server(Engine):
     def _is_first_copy(self, hello: wire.ClientHello, address: Address) -> bool:
         """Whether this hello has no handshake yet; if it has, its answer may be lost."""
         association = self._peers.handshakes.get(address)
-        handshake = association.handshake if association is not None else None
-        if association is None or handshake is None or handshake.client_random != hello.random:
+        if association is None:
             return True
-        if not association.established:
+        handshake, last_flight = association.handshake, association.last_flight
+        if handshake is not None and handshake.client_random == hello.random:
             handshake.repeat_flight()
-        return False
+            return False
+        return last_flight is None or last_flight.client_random != hello.random
 
     def _begin(
         self,
@@ -176,8 +181,7 @@ class Server(Engine):
         """A Connection ID that nobody has: the number of this process, then random bytes."""
         if not self._cid_bytes:
             return b""
-        process = bytes((self.parameters.process_number,))
-        while self._peers.has_cid(cid := process + self._context.random(self._cid_bytes - 1)):
+        while self._peers.has_cid(cid := self._process + self._context.random(self._cid_bytes - 1)):
             continue
         return cid
 

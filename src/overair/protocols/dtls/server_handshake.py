@@ -18,9 +18,14 @@ from overair.protocols.dtls.handshake import Context, Handshake
 from overair.protocols.dtls.reassembly import Message
 from overair.protocols.dtls.schedule import key_fingerprint
 from overair.protocols.dtls.sessions import Session, SessionStore, Tickets
-from overair.protocols.dtls.states import SERVER, Input, State
+from overair.protocols.dtls.states import SERVER, Input
 from overair.protocols.dtls.suites import SUITES, Suite
 
+_FULL, _RESUMING = Input.FULL_CLIENT_HELLO, Input.RESUMING_CLIENT_HELLO
+_RENEGOTIATION_ANSWER: Final = wire.extension(codes.RENEGOTIATION_INFO, b"\0")
+_EXTENDED_ANSWER: Final = wire.extension(codes.EXTENDED_MASTER_SECRET, b"")
+_ENCRYPT_THEN_MAC_ANSWER: Final = wire.extension(codes.ENCRYPT_THEN_MAC, b"")
+_TICKET_ANSWER: Final = wire.extension(codes.SESSION_TICKET, b"")
 _RANDOM_KEY_BYTES: Final = 16
 _SESSION_ID_BYTES: Final = 32
 
@@ -77,12 +82,8 @@ class ServerHandshake(Handshake):
         self.server_random = self._context.random(32)
         _check_hello(hello)
         self.session = self._resumable(now)
-        self._take(Message(codes.CLIENT_HELLO, 0, fragment.sequence, fragment.body), now)
-
-    def _input(self, message: Message) -> Input:
-        if self.state is not State.START:
-            return super()._input(message)
-        return Input.FULL_CLIENT_HELLO if self.session is None else Input.RESUMING_CLIENT_HELLO
+        found = _FULL if self.session is None else _RESUMING
+        self._take(Message(codes.CLIENT_HELLO, 0, fragment.sequence, fragment.body), now, found)
 
     def _resumable(self, now: float) -> Session | None:
         """The session that the hello wants to go on with, if it may."""
@@ -110,7 +111,7 @@ class ServerHandshake(Handshake):
         extensions = self._answer_extensions(suite)
         self._ticketed = self.extended and codes.SESSION_TICKET in self._hello.extensions
         if self._ticketed:
-            extensions[codes.SESSION_TICKET] = b""
+            extensions.append(_TICKET_ANSWER)
         # A client with a ticket needs no session id (RFC 5077 section 3.4).
         keeps = self.extended and not self._ticketed
         self._session_id = self._context.random(_SESSION_ID_BYTES) if keeps else b""
@@ -149,15 +150,14 @@ class ServerHandshake(Handshake):
 
     def finish_full(self, _body: bytes, now: float) -> None:
         """[NewSessionTicket] and Finished; the session can be resumed from now on."""
-        (trial,) = self._trials
+        (psk,), (traffic,) = self._psks, self._trials
         self._begin_flight()
         if self.extended:
-            fingerprint = key_fingerprint(trial.psk)
-            session = Session(self.suite.number, trial.master, self.identity, fingerprint, self._session_id)
+            fingerprint = key_fingerprint(psk)
+            session = Session(self.suite.number, traffic.master, self.identity, fingerprint, self._session_id)
             self._keep(session, now)
         self._queue_finished()
         self._send_flight(now, last=True)
-        self._psks, self._trials = (), []
 
     def finish_resumed(self, _body: bytes, _now: float) -> None:
         """Nothing more to say. A session from a ticket is in no store, so there is nothing to remember."""
@@ -186,32 +186,31 @@ class ServerHandshake(Handshake):
                 return SUITES[number]
         raise HandshakeError(Alert.HANDSHAKE_FAILURE, FailureReason.NO_COMMON_SUITE)
 
-    def _answer_extensions(self, suite: Suite) -> wire.Extensions:
+    def _answer_extensions(self, suite: Suite) -> list[bytes]:
         """Take up what both sides can, and the extensions that say so."""
-        offered, association, answer = self._hello.extensions, self.association, {}
+        offered, association = self._hello.extensions, self.association
+        answer: list[bytes] = []
         if codes.RENEGOTIATION_INFO in offered or codes.RENEGOTIATION_SCSV in self._hello.suites:
-            answer[codes.RENEGOTIATION_INFO] = b"\0"
+            answer.append(_RENEGOTIATION_ANSWER)
         if codes.EXTENDED_MASTER_SECRET in offered:
             self.extended = True
-            answer[codes.EXTENDED_MASTER_SECRET] = b""
+            answer.append(_EXTENDED_ANSWER)
         if codes.ENCRYPT_THEN_MAC in offered and suite.mode == "cbc":
             self.encrypt_then_mac = True
-            answer[codes.ENCRYPT_THEN_MAC] = b""
+            answer.append(_ENCRYPT_THEN_MAC_ANSWER)
         if (length := offered.get(codes.MAX_FRAGMENT_LENGTH)) is not None:
             association.content_bytes = wire.parse_max_fragment_length(length)
-            answer[codes.MAX_FRAGMENT_LENGTH] = length
+            answer.append(wire.extension(codes.MAX_FRAGMENT_LENGTH, length))
         cid = offered.get(codes.CONNECTION_ID)
         if cid is not None and self._context.parameters.connection_id_bytes is not None:
             association.peer_cid = wire.parse_connection_id(cid)
             association.own_cid = self._lent.new_cid()
-            answer[codes.CONNECTION_ID] = wire.vector(1, association.own_cid)
+            answer.append(wire.extension(codes.CONNECTION_ID, wire.vector(1, association.own_cid)))
         return answer
 
-    def _queue_hello(self, suite: Suite, session_id: bytes, extensions: wire.Extensions) -> None:
-        hello = wire.ServerHello(
-            random=self.server_random, session_id=session_id, suite=suite.number, extensions=extensions
-        )
-        self._queue(codes.SERVER_HELLO, wire.server_hello_body(hello))
+    def _queue_hello(self, suite: Suite, session_id: bytes, extensions: list[bytes]) -> None:
+        body = wire.server_hello(self.server_random, session_id, suite.number, extensions)
+        self._queue(codes.SERVER_HELLO, body)
 
 
 def _check_hello(hello: wire.ClientHello) -> None:

@@ -90,16 +90,20 @@ class TicketKey(Secretive, frozen=True, gc=False):
 class Tickets:
     """Sessions sealed into tickets that clients keep; a key seals for `seconds`, and opens as long again."""
 
-    __slots__ = ("_random", "keys")
+    __slots__ = ("_aead", "_random", "_sealing", "keys")
 
     def __init__(self, random: Callable[[int], bytes], seconds: float) -> None:
         self._random = random
         self.keys = Rotating(lambda: TicketKey(random(_NAME_BYTES), random(16)), seconds)
+        self._sealing: TicketKey | None = None
+        """The key that `_aead` is set up with."""
 
     def seal(self, session: Session, now: float) -> bytes:
         """The ticket for a session."""
         key, nonce = self.keys.at(now)[0], self._random(_NONCE_BYTES)
-        return key.name + nonce + AESGCM(key.key).encrypt(nonce, msgspec.msgpack.encode(session), key.name)
+        if key is not self._sealing:
+            self._sealing, self._aead = key, AESGCM(key.key)
+        return key.name + nonce + self._aead.encrypt(nonce, msgspec.msgpack.encode(session), key.name)
 
     def open(self, ticket: bytes, now: float) -> Session | None:
         """The session in a ticket that we sealed, None for any other bytes."""

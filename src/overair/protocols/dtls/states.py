@@ -59,6 +59,10 @@ class State(enum.StrEnum):
     DONE = "done"
 
 
+DONE: Final = State.DONE
+"""By itself, because a look at a member through its class costs more than the comparison."""
+
+
 class Input(enum.StrEnum):
     """What makes a side go on."""
 

@@ -9,7 +9,7 @@ Parsers take whole bodies and raise WireError, never anything else.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -26,6 +26,10 @@ MESSAGE_HEADER_BYTES: Final = 12
 _MESSAGE_HEADER: Final = struct.Struct(">IHHI")
 """Type and size, message sequence, and six bytes of offset and length: 24 bits each but the sequence."""
 _EXTENSION: Final = struct.Struct(">HH")
+_SERVER_HELLO_START: Final = struct.Struct(">H32sB")
+_SERVER_HELLO_END: Final = struct.Struct(">HB")
+_VERSION_AND_RANDOM_BYTES: Final = 34
+_MAX_SESSION_ID_BYTES: Final = 32
 _UINT24: Final = 0xFFFFFF
 
 
@@ -40,9 +44,9 @@ class Reader:
         self._at = 0
 
     @property
-    def at_end(self) -> bool:
-        """Whether all is taken."""
-        return self._at == len(self._data)
+    def at(self) -> int:
+        """How many bytes are taken."""
+        return self._at
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes."""
@@ -87,7 +91,7 @@ def plain_record(kind: int, sequence: int, fragment: bytes, version: int = codes
     return RECORD.pack(kind, version, sequence, len(fragment)) + fragment
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record; `cid` is empty unless the content type says that there is one."""
 
     kind: int
@@ -118,7 +122,7 @@ def read_records(datagram: bytes, cid_bytes: int) -> Iterator[Record]:
         start = end
 
 
-class Fragment(NamedTuple):
+class Fragment(msgspec.Struct, frozen=True, gc=False):
     """Part of a handshake message; offsets and sizes in bytes."""
 
     kind: int
@@ -139,8 +143,9 @@ class Fragment(NamedTuple):
         return self.offset + len(self.body) == self.size
 
 
-def read_fragments(content: bytes) -> Iterator[Fragment]:
+def read_fragments(content: bytes) -> list[Fragment]:
     """The fragments in a handshake record, of which there can be several."""
+    fragments: list[Fragment] = []
     at, end = 0, len(content)
     while at < end:
         body_at = at + MESSAGE_HEADER_BYTES
@@ -152,7 +157,8 @@ def read_fragments(content: bytes) -> Iterator[Fragment]:
         at = body_at + length
         if at > end or offset + length > size:
             raise WireError("fragment: longer than its record or its message")
-        yield Fragment(kind_size >> 24, size, sequence, offset, content[body_at:at])
+        fragments.append(Fragment(kind_size >> 24, size, sequence, offset, content[body_at:at]))
+    return fragments
 
 
 def fragment_bytes(kind: int, size: int, sequence: int, offset: int, body: bytes) -> bytes:
@@ -166,7 +172,8 @@ def fragment_bytes(kind: int, size: int, sequence: int, offset: int, body: bytes
 
 def message(kind: int, sequence: int, body: bytes) -> bytes:
     """A whole handshake message, as it is hashed."""
-    return fragment_bytes(kind, len(body), sequence, 0, body)
+    size = len(body)
+    return _MESSAGE_HEADER.pack(kind << 24 | size, sequence, 0, size) + body
 
 
 def cut_message(whole: bytes, most: int) -> list[bytes]:
@@ -203,29 +210,43 @@ def split_client_hello(body: bytes) -> tuple[bytes, bytes]:
 
     This is all that a stranger's hello is read for.
     """
-    reader = Reader("ClientHello", body)
-    start = reader.take(34)
-    session_id, cookie = reader.vector(1, 0, 32), reader.vector(1, 0, 255)
-    suites, compressions = reader.vector(2, 2), reader.vector(1, 1)
-    return cookie, b"\0".join((start, vector(1, session_id), vector(2, suites), compressions))
+    session_end, cookie_end, _, end = _client_hello_ends(body)
+    # Each part begins with its length, so that nothing can pass from one to the other.
+    return body[session_end + 1 : cookie_end], body[:session_end] + body[cookie_end:end]
+
+
+def _client_hello_ends(body: bytes) -> tuple[int, int, int, int]:
+    """Where the session id, the cookie, the suites and the compression methods end."""
+    try:
+        session_end = _VERSION_AND_RANDOM_BYTES + 1 + body[_VERSION_AND_RANDOM_BYTES]
+        cookie_end = session_end + 1 + body[session_end]
+        suites_end = cookie_end + 2 + (body[cookie_end] << 8 | body[cookie_end + 1])
+        end = suites_end + 1 + body[suites_end]
+    except IndexError:
+        raise WireError("ClientHello: ends before its compression methods") from None
+    if end > len(body):
+        raise WireError("ClientHello.compression_methods: longer than the hello")
+    if body[_VERSION_AND_RANDOM_BYTES] > _MAX_SESSION_ID_BYTES:
+        raise WireError("ClientHello.session_id: 0 to 32 bytes")
+    if suites_end - cookie_end < 4 or (suites_end - cookie_end) % 2:
+        raise WireError("ClientHello.cipher_suites: pairs of bytes, at least one")
+    if end - suites_end < 2:
+        raise WireError("ClientHello.compression_methods: at least one")
+    return session_end, cookie_end, suites_end, end
 
 
 def parse_client_hello(body: bytes) -> ClientHello:
     """Read a ClientHello."""
-    reader = Reader("ClientHello", body)
-    version, random = reader.number(2), reader.take(32)
-    session_id, cookie = reader.vector(1, 0, 32), reader.vector(1, 0, 255)
-    suites, compressions = reader.vector(2, 2), reader.vector(1, 1)
-    if len(suites) % 2:
-        raise WireError("ClientHello.cipher_suites: pairs of bytes")
+    session_end, cookie_end, suites_end, end = _client_hello_ends(body)
+    suites_at = cookie_end + 2
     return ClientHello(
-        version=version,
-        random=random,
-        session_id=session_id,
-        cookie=cookie,
-        suites=struct.unpack(f">{len(suites) // 2}H", suites),
-        compressions=compressions,
-        extensions=_read_extensions(reader),
+        version=body[0] << 8 | body[1],
+        random=body[2:_VERSION_AND_RANDOM_BYTES],
+        session_id=body[_VERSION_AND_RANDOM_BYTES + 1 : session_end],
+        cookie=body[session_end + 1 : cookie_end],
+        suites=struct.unpack_from(f">{(suites_end - suites_at) // 2}H", body, suites_at),
+        compressions=body[suites_end + 1 : end],
+        extensions=_read_extensions(body, end),
     )
 
 
@@ -239,7 +260,7 @@ def client_hello_body(hello: ClientHello) -> bytes:
             vector(1, hello.cookie),
             vector(2, struct.pack(f">{len(hello.suites)}H", *hello.suites)),
             vector(1, hello.compressions),
-            extensions_bytes(hello.extensions.items()),
+            _extension_block([extension(*item) for item in hello.extensions.items()]),
         )
     )
 
@@ -261,52 +282,76 @@ def parse_server_hello(body: bytes) -> ServerHello:
     return ServerHello(
         version=reader.number(2),
         random=reader.take(32),
-        session_id=reader.vector(1, 0, 32),
+        session_id=reader.vector(1, 0, _MAX_SESSION_ID_BYTES),
         suite=reader.number(2),
         compression=reader.number(1),
-        extensions=_read_extensions(reader),
+        extensions=_read_extensions(body, reader.at),
     )
 
 
-def server_hello_body(hello: ServerHello) -> bytes:
-    """Write a ServerHello."""
+def server_hello(
+    random: bytes,
+    session_id: bytes,
+    suite: int,
+    extensions: Sequence[bytes],
+    *,
+    version: int = codes.DTLS_1_2,
+    compression: int = 0,
+) -> bytes:
+    """Write a ServerHello; each of `extensions` is as `extension` makes it."""
     return b"".join(
         (
-            hello.version.to_bytes(2, "big"),
-            hello.random,
-            vector(1, hello.session_id),
-            hello.suite.to_bytes(2, "big"),
-            hello.compression.to_bytes(1, "big"),
-            extensions_bytes(hello.extensions.items()),
+            _SERVER_HELLO_START.pack(version, random, len(session_id)),
+            session_id,
+            _SERVER_HELLO_END.pack(suite, compression),
+            _extension_block(extensions),
         )
     )
 
 
-def _read_extensions(reader: Reader) -> Extensions:
-    """The extensions at the end of a hello; there may be no block at all."""
-    if reader.at_end:
-        return {}
-    block = reader.vector(2)
-    reader.end()
+def server_hello_body(hello: ServerHello) -> bytes:
+    """Write a ServerHello that `parse_server_hello` reads."""
+    extensions = [extension(*item) for item in hello.extensions.items()]
+    return server_hello(
+        hello.random,
+        hello.session_id,
+        hello.suite,
+        extensions,
+        version=hello.version,
+        compression=hello.compression,
+    )
+
+
+def _read_extensions(body: bytes, at: int) -> Extensions:
+    """The extensions at the end of a hello, from `at`; there may be no block at all."""
     extensions: Extensions = {}
-    at, end = 0, len(block)
+    end = len(body)
+    if at == end:
+        return extensions
+    if int.from_bytes(body[at : at + 2], "big") != end - at - 2:
+        raise WireError("extensions: not as long as they say")
+    at += 2
     while at < end:
         if at + 4 > end:
             raise WireError("extensions: number and length have 4 bytes")
-        number, size = _EXTENSION.unpack_from(block, at)
+        number, size = _EXTENSION.unpack_from(body, at)
         if number in extensions:
             raise WireError(f"extensions: {number} comes twice")
         at += 4 + size
-        extensions[number] = block[at - size : at]
+        extensions[number] = body[at - size : at]
     if at > end:
         raise WireError("extensions: longer than their block")
     return extensions
 
 
-def extensions_bytes(extensions: Iterable[tuple[int, bytes]]) -> bytes:
-    """The extension block of a hello, nothing at all if it would be empty."""
-    block = b"".join(number.to_bytes(2, "big") + vector(2, data) for number, data in extensions)
-    return vector(2, block) if block else b""
+def extension(number: int, data: bytes) -> bytes:
+    """An extension of a hello."""
+    return _EXTENSION.pack(number, len(data)) + data
+
+
+def _extension_block(extensions: Sequence[bytes]) -> bytes:
+    """The end of a hello: nothing at all if there are no extensions."""
+    return vector(2, b"".join(extensions)) if extensions else b""
 
 
 def parse_hello_verify_request(body: bytes) -> bytes:

@@ -13,7 +13,8 @@ import java.util.TreeMap;
  * --lifetime SECONDS
  * --set /OBJECT/INSTANCE/RESOURCE[/INSTANCE]=VALUE      any number of times
  * --psk-identity TEXT --psk-key HEX                     for coaps
- * --connection-id yes                                   offer RFC 9146 in the handshake
+ * --connection-id own | yes | off                       an id for itself; only the server's; none (Leshan 2)
+ * --reconnect resume | full                             shake hands before each Update (Leshan 2)
  * --queue yes                                           register in queue mode
  * </pre>
  */
@@ -43,6 +44,11 @@ final class Arguments {
             throw new IllegalArgumentException(option + " is missing");
         }
         return value;
+    }
+
+    /** The value of an option, or what it is otherwise. */
+    String get(String option, String otherwise) {
+        return options.getOrDefault(option, otherwise);
     }
 
     boolean has(String option) {

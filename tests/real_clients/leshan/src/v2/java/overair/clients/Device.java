@@ -57,6 +57,10 @@ public final class Device implements Console.Device {
         });
         DefaultRegistrationEngineFactory engine = new DefaultRegistrationEngineFactory();
         engine.setQueueMode(arguments.has("--queue"));
+        // How a device without a connection id comes back after its NAT forgot it.
+        String reconnect = arguments.get("--reconnect", null);
+        engine.setReconnectOnUpdate(reconnect != null);
+        engine.setResumeOnConnect(!"full".equals(reconnect));
         client = new LeshanClientBuilder(arguments.need("--endpoint"))
                 .setObjects(objects.createAll())
                 .setRegistrationEngineFactory(engine)
@@ -112,10 +116,21 @@ public final class Device implements Console.Device {
         CaliforniumClientEndpointsProvider.Builder builder = new CaliforniumClientEndpointsProvider.Builder(
                 new CoapClientProtocolProvider(), new CoapsClientProtocolProvider());
         Configuration configuration = builder.createDefaultConfiguration();
-        // Length 0: the device needs no connection id for itself and will use the server's. Null: it does not
-        // offer the extension at all.
-        configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, arguments.has("--connection-id") ? 0 : null);
+        configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, connectionIdLength(arguments));
         return builder.setConfiguration(configuration).build();
+    }
+
+    /**
+     * What the library offers of RFC 9146. Left alone, it wants an id of 6 bytes in what it gets; of length 0, none
+     * for itself, and uses the server's; of length -1, it does not offer the extension at all.
+     */
+    private static Integer connectionIdLength(Arguments arguments) {
+        return switch (arguments.get("--connection-id", "own")) {
+            case "own" -> null;
+            case "yes" -> 0;
+            case "off" -> -1;
+            default -> throw new IllegalArgumentException("--connection-id: own, yes or off");
+        };
     }
 
     /** One object instance that answers from its values and reports what the server does to it. */

@@ -1,8 +1,8 @@
-"""Keys of devices under AES-256-GCM, and the master key that opens them.
+"""Keys and secrets under AES-256-GCM, and the master key that opens them.
 
-A sealed key is a random nonce of 12 bytes, the ciphertext and its tag of 16 bytes; the identity is
-associated data, so that a sealed key can't be moved to another identity. With random nonces one master key
-is good for 2**32 seals (NIST SP 800-38D, section 8.3).
+A sealed key is a random nonce of 12 bytes, the ciphertext and its tag of 16 bytes; what it belongs to is
+associated data, so that a sealed key can't be moved to something else. With random nonces one master key is
+good for 2**32 seals (NIST SP 800-38D, section 8.3).
 
 The master key lies in a file beside the embedded database, or is given by the environment, which wins.
 Whoever has the database alone, or its backup, can't read a key; and who loses the master key has lost them.
@@ -17,13 +17,15 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from overair.credentials.model import MasterKeyError
-
 FILE_NAME = "master.key"
 VARIABLE = "OVERAIR_MASTER_KEY"
 
 MASTER_KEY_BYTES = 32
 NONCE_BYTES = 12
+
+
+class MasterKeyError(Exception):
+    """The master key is missing, unsafe or not the right one; the message says what to do."""
 
 
 class Sealer:
@@ -37,7 +39,7 @@ class Sealer:
     def unlock(self, sample: tuple[bytes, bytes] | None) -> None:
         """Get the master key, or make it if nothing was ever sealed; blocks on files, does nothing twice.
 
-        *sample* is an identity and its sealed key of the database, None if that holds no key.
+        *sample* is an owner and its sealed key of the database, None if that holds no key.
         Raises :class:`MasterKeyError` where the master key is missing, unsafe or another one.
         """
         if self._aead is not None:
@@ -48,27 +50,27 @@ class Sealer:
         if key is None:
             if sample is not None:
                 raise MasterKeyError(
-                    f"{source} is missing, but the database holds keys of devices that only it opens: "
+                    f"{source} is missing, but the database holds keys that only it opens: "
                     f"restore it from a backup, or set {VARIABLE}"
                 )
             key = _make(self._file)
         aead = AESGCM(key)
         if sample is not None and _opened(aead, *sample) is None:
             raise MasterKeyError(
-                f"{source} does not open the keys of devices in the database: it is of another installation"
+                f"{source} does not open the keys in the database: it is of another installation"
             )
         self._aead = aead
 
-    def seal(self, identity: bytes, key: bytes) -> bytes:
-        """Return the stored form of a key."""
+    def seal(self, owner: bytes, key: bytes) -> bytes:
+        """Return the stored form of a key; *owner* says what it is of."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._unlocked.encrypt(nonce, key, identity)
+        return nonce + self._unlocked.encrypt(nonce, key, owner)
 
-    def open(self, identity: bytes, sealed: bytes) -> bytes:
-        """Return the key; :class:`MasterKeyError` if it was sealed otherwise, or for another identity."""
-        key = _opened(self._unlocked, identity, sealed)
+    def open(self, owner: bytes, sealed: bytes) -> bytes:
+        """Return the key; :class:`MasterKeyError` if it was sealed otherwise, or for another owner."""
+        key = _opened(self._unlocked, owner, sealed)
         if key is None:
-            raise MasterKeyError("a key of a device does not open: it was sealed under another master key")
+            raise MasterKeyError("a key does not open: it was sealed under another master key")
         return key
 
     @property
@@ -90,9 +92,9 @@ class Sealer:
         return key
 
 
-def _opened(aead: AESGCM, identity: bytes, sealed: bytes) -> bytes | None:
+def _opened(aead: AESGCM, owner: bytes, sealed: bytes) -> bytes | None:
     try:
-        return aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], identity)
+        return aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], owner)
     except (InvalidTag, ValueError):  # the latter for a nonce that is cut short
         return None
 

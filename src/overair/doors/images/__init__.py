@@ -1,0 +1,1 @@
+"""Where devices fetch images over HTTP."""

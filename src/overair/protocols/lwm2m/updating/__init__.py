@@ -1,0 +1,93 @@
+"""Updating a device by LwM2M: the decisions, without the driver that carries them out.
+
+Source: spec lwm2m.md 8, 9, 13, 14. `begin` makes a job, `decide` says what to do next; the other functions
+note what happened. The state diagram is in docs/lwm2m-updates.md.
+"""
+
+from overair.protocols.lwm2m.updating.decision import decide, is_over
+from overair.protocols.lwm2m.updating.model import (
+    Allowed,
+    Job,
+    Kind,
+    Policy,
+    PolicyError,
+    Reply,
+    Target,
+    Timers,
+    Watch,
+    answered,
+    begin,
+    cancel,
+    download_refused,
+    observed,
+    progressed,
+    registered,
+    reply_of,
+)
+from overair.protocols.lwm2m.updating.results import Detail, Remark
+from overair.protocols.lwm2m.updating.seen import Seen, learn
+from overair.protocols.lwm2m.updating.states import FINAL, Event, Phase, UpdateStateError
+from overair.protocols.lwm2m.updating.steps import (
+    Cancelled,
+    Create,
+    Execute,
+    Fail,
+    Means,
+    Observe,
+    Purpose,
+    Push,
+    Read,
+    Reset,
+    Retry,
+    Step,
+    Succeed,
+    Via,
+    Wait,
+    WriteUri,
+)
+
+__all__ = [
+    "FINAL",
+    "Allowed",
+    "Cancelled",
+    "Create",
+    "Detail",
+    "Event",
+    "Execute",
+    "Fail",
+    "Job",
+    "Kind",
+    "Means",
+    "Observe",
+    "Phase",
+    "Policy",
+    "PolicyError",
+    "Purpose",
+    "Push",
+    "Read",
+    "Remark",
+    "Reply",
+    "Reset",
+    "Retry",
+    "Seen",
+    "Step",
+    "Succeed",
+    "Target",
+    "Timers",
+    "UpdateStateError",
+    "Via",
+    "Wait",
+    "Watch",
+    "WriteUri",
+    "answered",
+    "begin",
+    "cancel",
+    "decide",
+    "download_refused",
+    "is_over",
+    "learn",
+    "observed",
+    "progressed",
+    "registered",
+    "reply_of",
+]
