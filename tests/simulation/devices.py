@@ -92,8 +92,11 @@ class Member:
 
     def another_address(self) -> Address:
         """Return one on the same host that nobody has."""
-        self._moves += 1
-        return self.address[0], 20_000 + self._moves
+        while True:
+            self._moves += 1
+            address = self.address[0], 20_000 + self._moves
+            if self._ether.is_free(address):
+                return address
 
     def _receive(self, datagram: bytes, source: Address) -> None:
         now = self._loop.time()

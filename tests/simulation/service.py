@@ -130,6 +130,7 @@ class Service:
         self._broken = broken
         self._face: faces.UdpFace | None = None
         self._saved = b""
+        self._is_open = False
 
     @property
     def url(self) -> str:
@@ -138,6 +139,7 @@ class Service:
     async def start(self, crash: Crash | None = None) -> bool:
         """Start a process; returns whether it lives by the time when it should be there."""
         self.life = life = Life()
+        self._is_open = False
         opening = life.spawn(self._open(life, crash))
         await _either(opening, life)
         if opening.done() and not opening.cancelled():
@@ -159,7 +161,7 @@ class Service:
 
     async def ask(self, use: Callable[[Service], Coroutine[Any, Any, T]]) -> T:
         """Have the service do something; raises :class:`Unanswered`, or what it raises."""
-        if not self.life.is_alive:
+        if not self.life.is_alive or not self._is_open:
             raise Unanswered
         life = self.life
         asked = life.spawn(use(self))
@@ -220,6 +222,7 @@ class Service:
         face.open_secure(self.dtls, self.gateway.security.take, *SECURE)
         face.open(*PLAIN)
         life.spawn(self._run_engine())
+        self._is_open = True
 
     def _handle(self, event: Event) -> None:
         self.gateway.handle(event)

@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import httpx2
 import msgspec
+from rich.console import Console
+from rich.live import Live
 
 from overair.cli.common import asynchronous
+from overair.cli.demo_campaign import NEW_VERSION, fail_unless, prepare, watch
+from overair.cli.demo_owner import Owner
+from overair.cli.tables import device_table
 from overair.server import DoorError, Server, Settings
 from overair.simulator.fleet import Fleet
 from overair.simulator.keys import Psk
@@ -27,10 +33,10 @@ WIDTH = 120  # of what is no terminal
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End when the record is shown; fail if a device did not arrive.")
+@click.option("--once", is_flag=True, help="End after the campaign; fail if a device did not get there.")
 @asynchronous
 async def command(once: bool) -> None:
-    """Run the service with 25 simulated LwM2M devices, show their records, fetch one through the API."""
+    """Run the service with 25 simulated LwM2M devices, and bring them a new firmware."""
     from overair.platform.logs import configure_logs
 
     configure_logs(level=logging.ERROR)  # the demo says itself what it does
@@ -40,11 +46,18 @@ async def command(once: bool) -> None:
             fleet = list(identities(DEVICES))
             account_id = (await server.core.accounts.account(ACCOUNT)).id
             await server.core.devices.add(account_id, [_provisioning(identity) for identity in fleet])
-            async with _running(fleet, server, await _keys(server, account_id, fleet)):
-                arrived = await _show_arrivals(server, account_id)
-                await _show_record(server, key, fleet[0])
+            async with (
+                _running(fleet, server, await _keys(server, account_id, fleet)),
+                httpx2.AsyncClient(base_url=_url(server), trust_env=False) as client,
+            ):
+                if not await _show_arrivals(server, account_id):
+                    raise click.ClickException(f"not all devices arrived within {ARRIVAL_SECONDS} s")
+                owner = Owner(client, ACCOUNT, await _operator_token(Path(folder)))
+                await owner.log_in(*key, USER, PASSWORD)
+                upgraded = await _campaign(owner, fleet)
                 if once:
-                    _end(arrived)
+                    fail_unless(upgraded)
+                    click.echo("\nAll devices arrived, and all were upgraded.")
                 else:
                     await _keep_serving(server, key)
 
@@ -80,7 +93,8 @@ def _provisioning(identity: Identity) -> Any:
 async def _keys(server: Server, account_id: int, fleet: list[Identity]) -> dict[str, Psk]:
     """Make a key for each device; the identity is its endpoint's name, as most modules have it."""
     made = [
-        server.core.credentials.prepared(int(device.imei), identity=device.endpoint.encode()) for device in fleet
+        server.core.credentials.prepared(int(device.imei), identity=device.endpoint.encode())
+        for device in fleet
     ]
     await server.core.credentials.add(account_id, made)
     return {device.imei: Psk(new.identity, new.key) for device, new in zip(fleet, made, strict=True)}
@@ -107,14 +121,7 @@ async def _running(fleet: list[Identity], server: Server, keys: dict[str, Psk]) 
 
 async def _show_arrivals(server: Server, account_id: int) -> bool:
     """Show the records as they fill; returns whether all were read in time."""
-    from rich.console import Console
-    from rich.live import Live
-
-    from overair.cli.tables import device_table
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = _console()
     console.print(f"{DEVICES} simulated devices register by LwM2M over DTLS …")
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ARRIVAL_SECONDS
@@ -132,31 +139,26 @@ async def _show_arrivals(server: Server, account_id: int) -> bool:
     return all("refreshTime" in device for device in devices)
 
 
-async def _show_record(server: Server, key: tuple[str, str], identity: Identity) -> None:
-    record = await _fetch(server, key, identity.imei)
-    click.echo(f"\nPOST /api/fota/v3/devices/{ACCOUNT} says of {identity.imei}:\n")
+async def _campaign(owner: Owner, fleet: list[Identity]) -> bool:
+    """Bring all devices a new firmware; show one record before and after."""
+    console = _console()
+    one = fleet[0].imei
+    before = await owner.device(one)
+    _show_record(f"POST /api/fota/v3/devices/{ACCOUNT} says of {one}:", before)
+    console.print(f"\nUploading firmware {NEW_VERSION} for each model, and scheduling its campaign …")
+    campaigns = await prepare(owner, fleet)
+    upgraded = await watch(owner, campaigns, console)
+    _show_record(f"and of {one} afterwards:", await owner.device(one))
+    return upgraded
+
+
+def _show_record(heading: str, record: Any) -> None:
+    click.echo(f"\n{heading}\n")
     click.echo(msgspec.json.format(msgspec.json.encode(record), indent=2).decode())
 
 
-async def _fetch(server: Server, key: tuple[str, str], imei: str) -> Any:
-    """Get one V3Device as a program would: access token, login, look-up."""
-    import httpx2
-
-    async with httpx2.AsyncClient(base_url=_url(server), trust_env=False) as client:
-        token = await client.post(
-            "/api/ts/v1/oauth2/token", auth=key, data={"grant_type": "client_credentials"}
-        )
-        client.headers["Authorization"] = f"Bearer {token.raise_for_status().json()['access_token']}"
-        login = await client.post("/api/m2m/v1/session/login", json={"username": USER, "password": PASSWORD})
-        client.headers["VZ-M2M-Token"] = login.raise_for_status().json()["sessionToken"]
-        found = await client.post(f"/api/fota/v3/devices/{ACCOUNT}", json={"deviceList": [imei]})
-        return found.raise_for_status().json()["deviceList"][0]
-
-
-def _end(arrived: bool) -> None:
-    if not arrived:
-        raise click.ClickException(f"not all devices arrived within {ARRIVAL_SECONDS} s")
-    click.echo("\nAll devices arrived.")
+async def _operator_token(folder: Path) -> str:
+    return (await asyncio.to_thread((folder / "operator.token").read_text)).strip()
 
 
 async def _keep_serving(server: Server, key: tuple[str, str]) -> None:
@@ -166,6 +168,13 @@ async def _keep_serving(server: Server, key: tuple[str, str]) -> None:
     )
     # Ctrl-C cancels the main task.
     await asyncio.Event().wait()
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
 
 
 def _url(server: Server) -> str:

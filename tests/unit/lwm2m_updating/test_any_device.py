@@ -1,5 +1,5 @@
-"""Whatever a device shows, answers or leaves out, at whatever moment the server crashes: the job ends in time,
-and nothing is done to the device that it did not show itself ready for, or that its owner did not allow.
+"""Whatever a device shows, answers or leaves out, and whenever the server crashes: the job ends in time, and
+nothing is done to the device that it did not show itself ready for, or that its owner did not allow.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ VERSIONS = (OLD, NEW, NEW + "\0", "3.0", "")
 STATE = {5: 3, 33629: 3, 9: 7}
 RESULT = {5: 5, 33629: 5, 9: 9}
 DOWNLOADED = {5: 2, 33629: 2, 9: 3}
+EVENTS = ("wake", "sleep", "open", "close", "crash", "register", "fetch", "refuse", "notify", "cancel")
 PAUSES = st.one_of(st.integers(0, 20 * SECOND), st.integers(0, 2 * HOUR), st.integers(0, 2 * DAY))
 STATES, RESULTS = (0, 1, 2, 3, 4, 99, -1), (0, 1, 2, 3, 4, 5, 8, 9, 11, 12, 50, 52, 58, 99, -1)
 LIES: tuple[Value, ...] = (True, "0", b"\0", 1.5, -7, 1 << 40)
@@ -139,7 +140,7 @@ class AnyDevice(RuleBasedStateMachine):
         self.now = min(self.now + passed, DEADLINE - 1)
 
     @rule(
-        event=st.sampled_from("wake sleep open close crash register fetch refuse notify cancel".split()),
+        event=st.sampled_from(EVENTS),
         state=st.sampled_from(STATES),
     )
     def disturb(self, event: str, state: int) -> None:
@@ -184,7 +185,11 @@ class AnyDevice(RuleBasedStateMachine):
     def shown(self, path: Path) -> dict[Path, Value]:
         if len(path) == 1:
             name = "other" if self.is_odd() else "meter"
-            return {(9, 0, 0): name, (9, 0, 7): self.random.choice(STATES), (9, 1, 7): self.random.choice(STATES)}
+            return {
+                (9, 0, 0): name,
+                (9, 0, 7): self.random.choice(STATES),
+                (9, 1, 7): self.random.choice(STATES),
+            }
         if self.is_odd():
             return {path: self.random.choice(LIES)} if self.random.randrange(2) else {}
         return {path: self.value(path)}
@@ -262,9 +267,7 @@ class AnyDevice(RuleBasedStateMachine):
         """At the latest, the job's time is over."""
         if not hasattr(self, "job") or is_over(self.job):
             return
-        self.job, step = decide(
-            self.job, self.seen, self.target, Allowed(awake=False), DEADLINE, self.policy
-        )
+        self.job, step = decide(self.job, self.seen, self.target, Allowed(awake=False), DEADLINE, self.policy)
         assert isinstance(step, Fail | Cancelled)
         assert self.job.phase in (Phase.FAILED, Phase.CANCELLED)
 

@@ -78,7 +78,9 @@ def test_a_model_may_have_its_own_means() -> None:
     st.booleans(),
     st.sets(st.sampled_from(list(Means))),
 )
-def test_only_what_the_server_has_and_nothing_in_clear_unless_allowed(protocols, delivery, clear, means) -> None:
+def test_only_what_the_server_has_and_nothing_in_clear_unless_allowed(
+    protocols, delivery, clear, means
+) -> None:
     allowed = Allowed(awake=True, clear_text=clear, means=frozenset(means))
     chosen = choices(protocols, delivery, allowed, Policy())
     assert set(chosen) <= means
@@ -390,3 +392,37 @@ def test_a_job_is_small() -> None:
 
     driver.run(until=note)
     assert max(sizes) < 500
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARE, Phase.RESET, Phase.OBSERVE, Phase.DELIVER])
+def test_a_job_is_dropped_wherever_nothing_was_delivered(phase: Phase) -> None:
+    device = Device()
+    device.show(0, 8)
+    driver = Driver(device, allowed=Allowed(awake=True, deliver=False))
+    assert cancel_when(driver, lambda driver: driver.job.phase is phase) == Cancelled()
+    assert WriteUri not in device.kinds
+
+
+def test_a_url_whose_answer_is_not_known_is_taken_back() -> None:
+    device = Unheard()
+    driver = Driver(device)
+    assert cancel_when(driver, lambda driver: driver.job.acted) == Cancelled()
+    assert not device.installs
+
+
+def test_a_command_that_was_not_given_yet_can_be_cancelled() -> None:
+    driver = Driver(Device())
+    assert cancel_when(driver, lambda driver: driver.job.phase is Phase.EXECUTE) == Cancelled()
+    assert not driver.device.installs
+    assert driver.device.values[5, 0, 3] == 0
+
+
+def test_a_device_that_installs_by_itself_while_it_is_cancelled_goes_on_to_the_end() -> None:
+    device = Device()
+    driver = Driver(device)
+    driver.run(until=lambda driver: device.values[5, 0, 3] == 1)
+    device.later.clear()
+    device.show(3, 0)
+    device.after(5 * MINUTE, device.end_install)
+    driver.job = cancel(driver.job)
+    assert driver.run() == Succeed(NEW)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from overair.protocols.lwm2m.updating import (
@@ -63,7 +65,7 @@ def test_a_device_that_does_not_observe_is_polled() -> None:
     driver = Driver(Device(observes=False))
     assert driver.run() == Succeed(NEW)
     downloads = [step.until_ms for step in driver.log if isinstance(step, Wait)]
-    pauses = [later - earlier for earlier, later in zip(downloads, downloads[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(downloads)]
     assert 10 * SECOND <= min(pauses) <= 12 * SECOND
 
 
@@ -429,3 +431,27 @@ def test_push_is_the_means_of_who_can_not_pull() -> None:
     device = Device(values={(5, 0, 9): 1})
     assert Driver(device).run() == Succeed(NEW)
     assert device.felt[0] == Push((5, 0, 0), 512, resume=False)
+
+
+def test_a_device_that_installs_by_itself_while_it_waits_for_the_window() -> None:
+    class Impatient(Device):
+        def end_download(self) -> None:
+            super().end_download()
+            self.after(HOUR, lambda: self.show(3, 0))
+            self.after(HOUR + MINUTE, self.end_install)
+
+    device = Impatient()
+    assert Driver(device, allowed=Allowed(awake=True, install=False)).run() == Succeed(NEW)
+    assert device.installs == []
+
+
+def test_a_device_that_is_idle_for_a_moment_before_it_installs() -> None:
+    class Hesitant(Device):
+        def on_execute(self, step: Execute) -> None:
+            self.show(0, 0)
+            self.after(8 * MINUTE, lambda: self.show(3, 0))
+            self.after(20 * MINUTE, self.end_install)
+
+    driver = Driver(Hesitant())
+    assert driver.run() == Succeed(NEW)
+    assert driver.phases.count(Phase.INSTALLING) == 2

@@ -348,7 +348,8 @@ def test_a_pattern_takes_its_group_or_its_match() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"version_regex": "("}, {"version_regex": "a" * 257}, {"block_size": 500}, {"scheme": Means.PUSH}]
+    "fields",
+    [{"version_regex": "("}, {"version_regex": "a" * 257}, {"block_size": 500}, {"scheme": Means.PUSH}],
 )
 def test_a_policy_that_can_not_be_followed_is_refused(fields: dict) -> None:
     with pytest.raises(PolicyError, match=next(iter(fields))):
@@ -422,7 +423,7 @@ def test_a_single_instance_is_used_without_asking_for_its_name() -> None:
 def test_conflicting_instances_are_reset_before_the_one_retry() -> None:
     class Conflicting(Device):
         def end_download(self) -> None:
-            self.values |= {self.at(17) + (0,): ObjectLink(33629, 0)}
+            self.values |= {(*self.at(17), 0): ObjectLink(33629, 0)}
             self.show(0, 12)
 
     known = advanced()

@@ -49,7 +49,12 @@ class Packages(Device):
         replies = fields.pop("replies", {})
         for name, value in fields.items():
             setattr(self, name, value)
-        shown: dict[Path, Value] = {(9, instance, 7): self.state, (9, instance, 9): 0, (5, 0, 8, 0): 1, (5, 0, 9): 0}
+        shown: dict[Path, Value] = {
+            (9, instance, 7): self.state,
+            (9, instance, 9): 0,
+            (5, 0, 8, 0): 1,
+            (5, 0, 9): 0,
+        }
         shown[9, instance, 12] = self.active
         if self.name is not None:
             shown[9, instance, 0] = self.name
@@ -96,7 +101,8 @@ class Packages(Device):
 def purposes(device: Device) -> list[str]:
     names = {WriteUri: "uri", Push: "push", Create: "create"}
     return [
-        step.purpose.value if isinstance(step, Execute) else names.get(type(step), "?") for step in device.felt
+        step.purpose.value if isinstance(step, Execute) else names.get(type(step), "?")
+        for step in device.felt
     ]
 
 

@@ -1,4 +1,4 @@
-"""A device that plays the update objects by a script, and a driver that does what is decided, on a moved clock.
+"""A device that plays the update objects by a script, and a driver that does what is decided; time is moved.
 
 The device knows nothing of the rules: it has the resources of spec lwm2m.md 8.1 and 9, changes them as the
 script says, and writes down what it felt.
@@ -105,7 +105,9 @@ class Device:
         if scripted:
             return scripted.pop(0)
         self.felt.append(step)
-        act: Callable[[Any], Reply | None] = getattr(self, "on_" + step.__struct_config__.tag.replace("-", "_"))
+        act: Callable[[Any], Reply | None] = getattr(
+            self, "on_" + step.__struct_config__.tag.replace("-", "_")
+        )
         return act(step) or Reply.DONE
 
     def on_reset(self, step: Reset) -> Reply | None:
@@ -165,7 +167,9 @@ class Device:
 def object_list(*instances: tuple[int, int], versions: tuple[tuple[int, str], ...] = ()) -> ObjectList:
     """What a device registers."""
     return ObjectList(
-        instances=tuple(sorted(instances)), objects=tuple(sorted({n for n, _ in instances})), versions=versions
+        instances=tuple(sorted(instances)),
+        objects=tuple(sorted({n for n, _ in instances})),
+        versions=versions,
     )
 
 

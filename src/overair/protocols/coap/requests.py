@@ -76,8 +76,9 @@ class Requests(Link):
     def resume(self, exchange: Exchange, *, peer: Peer | None = None, now: float) -> None:
         """Take up a request that failed, where it failed: a blockwise transfer at the same block.
 
-        `peer` is where the device is now, if it moved meanwhile. For devices that sleep in mid-transfer. After an exchange lifetime the peer has forgotten the
-        blocks it got, and an upload begins again. ExchangeStateError if the request did not fail.
+        For devices that sleep in mid-transfer; `peer` is where the device is now, if it moved meanwhile.
+        After an exchange lifetime it has forgotten the blocks it got, and an upload begins again.
+        ExchangeStateError if the request did not fail.
         """
         failed_at = exchange.failed_at
         if failed_at is None:

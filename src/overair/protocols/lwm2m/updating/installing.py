@@ -248,9 +248,7 @@ def _judge(case: Case) -> Step:
         trusted=case.trusted if policy.trust_result else None,
     )
     previous = job.previous or case.target.version_from
-    verdict = judge(
-        evidence, target=case.target.version_to, previous=previous, pattern=policy.version_regex
-    )
+    verdict = judge(evidence, target=case.target.version_to, previous=previous, pattern=policy.version_regex)
     if verdict.success:
         return case.succeed(verdict.remark)
     if verdict.failure is not None:

@@ -70,10 +70,10 @@ class Event(enum.StrEnum):
     RETURNED = "installed or given up"
     INSTALLED = "installed"
     ACTIVE = "active"
-    SUCCEEDED = "has the version"
+    SUCCEEDED = "is as wanted"
     RETRY = "try again later"
     FAILED = "failed"
-    DROP = "cancelled, nothing delivered"
+    DROP = "nothing to take back"
     CANCEL = "cancelled"
 
 
@@ -100,7 +100,6 @@ _ORDINARY: Final[Table] = {
     (Phase.DOWNLOADED, Event.WINDOW): Phase.EXECUTE,
     (Phase.DOWNLOADED, Event.ITSELF): Phase.INSTALLING,
     (Phase.EXECUTE, Event.EXECUTED): Phase.INSTALLING,
-    (Phase.EXECUTE, Event.ITSELF): Phase.INSTALLING,
     (Phase.INSTALLING, Event.RETURNED): Phase.VERIFY,
     (Phase.INSTALLING, Event.INSTALLED): Phase.ACTIVATE,
     (Phase.ACTIVATE, Event.ACTIVE): Phase.VERIFY,
@@ -117,7 +116,6 @@ _RETRIED_IN: Final = (
     Phase.PREPARE,
     Phase.DELIVER,
     Phase.DOWNLOADING,
-    Phase.DOWNLOADED,
     Phase.EXECUTE,
     Phase.INSTALLING,
     Phase.VERIFY,
