@@ -24,12 +24,18 @@ from overair.doors.callbacks.targets import SystemResolver
 from overair.doors.images.host import ImageHost, image_routes
 from overair.doors.lwm2m.door import Lwm2mDoor
 from overair.doors.lwm2m.updates.addresses import Addresses
+from overair.doors.operator.callbacks import OperatorCallbacks
+from overair.doors.operator.campaigns import OperatorCampaigns
+from overair.doors.operator.clock import OperatorClock
 from overair.doors.operator.health import operator_routes
 from overair.doors.operator.packages import PREFIX, operator_app
+from overair.doors.operator.page import page_routes
+from overair.doors.operator.status import Status, Vitals, status_routes
 from overair.doors.operator.token import OperatorTokenError, operator_token
 from overair.doors.thingspace.app import thingspace_app
+from overair.doors.thingspace.http import AnyRoute
 from overair.doors.thingspace.services import Services
-from overair.platform.clock import Clock, SystemClock
+from overair.platform.clock import Clock, ClockError, SandboxClock, SystemClock, was_moved
 from overair.platform.database import Database, check_schema, embedded_url
 from overair.platform.images import ImagesUnavailable
 from overair.platform.limits import DEFAULT_LIMITS, Limits
@@ -39,7 +45,6 @@ _log = structlog.get_logger()
 
 Address = tuple[str, int]
 
-PURGE_SECONDS = 3600
 LISTEN_BACKLOG = 2048
 LOOPBACK = ("127.", "::1", "localhost")
 
@@ -72,6 +77,8 @@ class Settings:
     """The name or address by which devices know this service; None: the address that reaches them."""
     public_url: str | None = None
     """Where the HTTP door is reached from outside, such as through a proxy with TLS."""
+    sandbox: bool = False
+    """Whether an operator may move the clock."""
     limits: Limits = DEFAULT_LIMITS
 
 
@@ -81,6 +88,7 @@ class Server:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
+        self._sandbox: SandboxClock | None = None
         self._resources = contextlib.AsyncExitStack()
         self.http_address: Address | None = None
         self.coap_address: Address | None = None
@@ -98,6 +106,7 @@ class Server:
 
     async def _open(self, opening: contextlib.AsyncExitStack) -> None:
         settings = self._settings
+        await asyncio.to_thread(self._find_clock)
         database = Database(settings.database_url or embedded_url(settings.data))
         await asyncio.to_thread(check_schema, database.engine)
         await opening.enter_async_context(database)
@@ -112,7 +121,22 @@ class Server:
         await self._open_http(opening, settings.http)
         await self._open_lwm2m(opening)
         opening.push_async_callback(_end, asyncio.create_task(core.run()))
-        opening.push_async_callback(_end, asyncio.create_task(self._purge()))
+
+    def _find_clock(self) -> None:
+        """Take the clock that the data directory goes by."""
+        settings = self._settings
+        if settings.sandbox:
+            try:
+                self._clock = self._sandbox = SandboxClock(settings.data)
+            except ClockError as error:
+                raise DoorError(str(error)) from error
+        elif was_moved(settings.data):
+            raise DoorError(f"{settings.data}: a sandbox moved its clock ahead; start it with --sandbox")
+
+    @property
+    def sandbox(self) -> SandboxClock | None:
+        """The clock that an operator may move; None: this is no sandbox."""
+        return self._sandbox
 
     async def _core(self, database: Database) -> Core:
         settings = self._settings
@@ -162,12 +186,15 @@ class Server:
             token = await asyncio.to_thread(operator_token, self._settings.data, os.environ)
         except OperatorTokenError as error:
             raise DoorError(str(error)) from error
+        status = Status(core, self._vitals)
+        operator = operator_app(core.packages, services, token, self._operator_routes(status, token))
         host = ImageHost(core.packages.images, self._lwm2m.updates, core.bandwidth, limits)
         app = Router(
             [
                 *operator_routes(self._ready, self._readings),
                 *image_routes(host),
-                Mount(PREFIX, operator_app(core.packages, services, token)),
+                *page_routes(status, token),
+                Mount(PREFIX, operator),
                 Mount("/", thingspace_app(services)),
             ]
         )
@@ -202,10 +229,27 @@ class Server:
             readings[f"callbacks_{name}_total"] = value
         return {**readings, **self._lwm2m.readings()}
 
-    async def _purge(self) -> None:
-        while True:
-            await self.core.purge()
-            await asyncio.sleep(PURGE_SECONDS)
+    def _operator_routes(self, status: Status, token: str) -> list[AnyRoute]:
+        core = self.core
+        return [
+            *status_routes(status, token),
+            *OperatorCampaigns(core, token).routes(),
+            *OperatorCallbacks(core, token).routes(),
+            *OperatorClock(self._sandbox, self._clock_moved, token).routes(),
+        ]
+
+    def _vitals(self) -> Vitals:
+        updates, sandbox = self._lwm2m.updates, self._sandbox
+        return Vitals(
+            registrations=int(self._lwm2m.readings()["lwm2m_registrations"]),
+            updates=len(updates),
+            transfers=updates.transfers,
+            ahead_seconds=None if sandbox is None else sandbox.ahead_ms // 1000,
+        )
+
+    def _clock_moved(self) -> None:
+        self.core.wake()
+        self._lwm2m.updates.wake()
 
 
 class _Http(uvicorn.Server):

@@ -115,7 +115,7 @@ def test_no_secret_stands_in_the_data_directory(with_account: Terminal) -> None:
     with_account.json(
         "user", "add", "--account", ACCOUNT, "--name", "ops", "--password-stdin", stdin="c0rrect-horse\n"
     )
-    stored = b"".join(file.read_bytes() for file in with_account.data.iterdir())
+    stored = b"".join(file.read_bytes() for file in with_account.data.rglob("*") if file.is_file())
     assert made["key"].encode() in stored
     assert made["secret"].encode() not in stored
     assert b"c0rrect-horse" not in stored
@@ -181,7 +181,7 @@ def test_a_psk_is_shown_once(
     assert with_account.json("device", "show", IMEI, "--account", ACCOUNT) == added
     (listed,) = keys(with_account)
     assert listed == {"pskIdentity": identity, "createTime": listed["createTime"]}
-    stored = b"".join(file.read_bytes() for file in with_account.data.iterdir())
+    stored = b"".join(file.read_bytes() for file in with_account.data.rglob("*") if file.is_file())
     assert identity.encode() in stored
     assert bytes.fromhex(made) not in stored
     assert made.encode() not in stored

@@ -35,6 +35,7 @@ class Member:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._moves = 0
+        self._is_refused = False
         ether.bind(address, self._receive)
 
     @property
@@ -82,8 +83,10 @@ class Member:
         if device.wants_new_address:
             device.wants_new_address = False
             self.move(self.another_address())
-        if device.state is State.REFUSED:
-            self._was_refused()
+        if (device.state is State.REFUSED) is not self._is_refused:
+            self._is_refused = not self._is_refused
+            if self._is_refused:
+                self._was_refused()
         due = device.next_due()
         if due is not None and (self._timer is None or due < self._timer.when()):
             if self._timer is not None:

@@ -52,6 +52,11 @@ class CallbackService:
         """Return the account's listeners, by version, and how many messages wait for each."""
         return await self._database.read(lambda connection: sql.standings(connection, account_id))
 
+    async def waiting(self) -> list[ListenerStanding]:
+        """Return the listeners of all accounts that messages wait for, those with the most first."""
+        count = self._limits.callbacks_at_once
+        return await self._database.read(lambda connection: sql.waiting_standings(connection, count))
+
     async def show(self, account_id: int, version: Version) -> ListenerSecret:
         """Return the account's listener with its secret; :class:`NoListener` if there is none."""
         listener = await self.listener(account_id, version)

@@ -122,6 +122,21 @@ def standings(connection: Connection, account_id: int) -> list[ListenerStanding]
     return [ListenerStanding(Listener(*row[:-1]), row[-1]) for row in connection.execute(mine)]
 
 
+def waiting_standings(connection: Connection, count: int) -> list[ListenerStanding]:
+    """Return up to *count* listeners of all accounts that messages wait for, those with the most first."""
+    waiting = func.count().label("waiting")
+    query = (
+        select(messages.c.listener_id, waiting)
+        .where(IS_WAITING)
+        .group_by(messages.c.listener_id)
+        .order_by(waiting.desc(), messages.c.listener_id)
+        .limit(count)
+    )
+    counts = {row[0]: row[1] for row in connection.execute(query)}
+    found = {number: listener_by_id(connection, number) for number in counts}
+    return [ListenerStanding(each, counts[number]) for number, each in found.items() if each is not None]
+
+
 def waiting_listeners(connection: Connection) -> list[tuple[int, str]]:
     """Return id and URL of every listener that messages wait for."""
     return [(row[0], row[1]) for row in _WAITING_LISTENERS.rows(connection)]

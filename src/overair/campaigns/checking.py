@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from overair.accounts.model import Account
 from overair.campaigns import plan, rows, rules, sql
-from overair.campaigns.model import Campaign, MemberChange, Row, RowStatus
-from overair.campaigns.states import RowEvent, next_row_status
+from overair.campaigns.model import Campaign, CampaignStatus, MemberChange, Row, RowStatus
+from overair.campaigns.states import CAMPAIGN_OVER, ROW_IDLE, RowEvent, next_row_status
 from overair.devices.model import Device, imei_text
 from overair.devices.sql import devices_of, of_model, set_campaigning
 from overair.licenses import store as licenses
@@ -35,11 +35,16 @@ def conditions(connection: Connection, campaign: Campaign) -> plan.Conditions:
 
 
 def check_portion(connection: Connection, campaign_id: int, now_ms: int) -> int:
-    """Check some of the devices that have not been checked; returns how many those were."""
+    """Check some of the devices that have not been checked; returns how many those were.
+
+    None are of a campaign that was cancelled meanwhile: they would be given licences for nothing.
+    """
+    campaign = sql.get(connection, campaign_id)
+    if campaign.status is not CampaignStatus.PENDING:
+        return 0
     unchecked = rows.of_status(connection, campaign_id, RowStatus.UNCHECKED, PORTION)
     if not unchecked:
         return 0
-    campaign = sql.get(connection, campaign_id)
     account = sql.account_of_campaign(connection, campaign)
     reasons = _reasons(connection, campaign, account, [row.imei for row in unchecked], now_ms)
     checked = [_checked(row, reasons[row.imei], now_ms) for row in unchecked]
@@ -63,9 +68,8 @@ def add_members(
 def remove_members(connection: Connection, campaign: Campaign, imeis: Sequence[int]) -> list[MemberChange]:
     """Take devices out of a campaign before its start: they have no row afterwards."""
     members = rows.members(connection, campaign.id, imeis)
-    opened = [
-        imei for imei, row in members.items() if row.status not in (RowStatus.UNCHECKED, RowStatus.REJECTED)
-    ]
+    # One that lost its licence was cancelled and let go already, and may be in another campaign by now.
+    opened = [imei for imei, row in members.items() if row.status in ROW_IDLE]
     rows.remove(connection, campaign.id, members)
     released(connection, campaign.id, opened)
     wanted = dict.fromkeys(imeis)
@@ -78,6 +82,8 @@ def auto_add_portion(connection: Connection, campaign_id: int, now_ms: int) -> b
     A device that any check refuses is left out without a row (spec lifecycle.md, section 5.4).
     """
     campaign = sql.get(connection, campaign_id)
+    if campaign.status in CAMPAIGN_OVER:
+        return False
     account = sql.account_of_campaign(connection, campaign)
     after = campaign.auto_add_after
     candidates = of_model(connection, account.id, campaign.make, campaign.model, after, PORTION)

@@ -133,8 +133,7 @@ class _Looking:
         after = plan.row_after(row, self._campaign, known, self._conditions, self._limits, self._now_ms)
         if after.status is not RowStatus.RUNNING or places > 0:
             return after
-        # It stays due: a place may come free at any moment.
-        return plan.heard_only(row, self._now_ms) if row.status is RowStatus.WAITING else row
+        return plan.without_place(row, self._now_ms)
 
     def _known(
         self, row: Row, device: Device | None, heard_ms: int | None, ready: Collection[int]

@@ -4,7 +4,7 @@ What a driver says of an attempt counts only while that very attempt runs: what 
 is over or has been followed by another, changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -53,16 +53,14 @@ def keep_progress(connection: Connection, items: Sequence[Progress]) -> list[Non
 
 
 def end_attempts(connection: Connection, items: Sequence[Ended]) -> list[bool]:
-    """Take what drivers said; returns for each whether it counted."""
-    counted: dict[tuple[int, int, int], bool] = {}
-    by_campaign: dict[int, list[Ended]] = {}
-    for item in items:
-        by_campaign.setdefault(item.campaign_id, []).append(item)
+    """Take what drivers said; returns for each whether it counted. Of an attempt, what is said first does."""
+    counted: set[int] = set()
+    by_campaign: dict[int, dict[int, Ended]] = {}
+    for index, item in enumerate(items):
+        by_campaign.setdefault(item.campaign_id, {})[index] = item
     for campaign_id, of_it in by_campaign.items():
-        campaign = sql.get(connection, campaign_id)
-        for item in _end(connection, campaign, of_it):
-            counted[item.campaign_id, item.imei, item.attempt] = True
-    return [counted.get((item.campaign_id, item.imei, item.attempt), False) for item in items]
+        counted |= _end(connection, sql.get(connection, campaign_id), of_it)
+    return [index in counted for index in range(len(items))]
 
 
 def close_portion(
@@ -75,7 +73,8 @@ def close_portion(
     campaign = sql.get(connection, campaign_id)
     portion = rows.open_page(connection, campaign_id, after, PORTION)
     changed = {row.imei: plan.closed(row, campaign, limits, now_ms) for row in portion}
-    rows.put(connection, [row for row in changed.values() if row is not None])
+    # Not those that run and are as they were: until they end, this is looked at again and again.
+    rows.put(connection, [after for row in portion if (after := changed[row.imei]) not in (None, row)])
     stay = [row for row in portion if changed[row.imei] is None]
     rows.close(connection, stay)
     running = [row.imei for row in portion if row.status is RowStatus.RUNNING]
@@ -112,18 +111,29 @@ def overdue(connection: Connection, campaigns: Sequence[Campaign], now_ms: int) 
     return found
 
 
-def _end(connection: Connection, campaign: Campaign, items: Sequence[Ended]) -> list[Ended]:
-    members = rows.members(connection, campaign.id, [item.imei for item in items])
-    valid = {item.imei: item for item in items if _runs(members.get(item.imei), item)}
-    if not valid:
-        return []
+def _end(connection: Connection, campaign: Campaign, said: Mapping[int, Ended]) -> set[int]:
+    """Take what was said of attempts of one campaign, by its place in the group; returns what counted."""
+    members = rows.members(connection, campaign.id, [item.imei for item in said.values()])
+    valid: dict[int, Ended] = {}
+    counted: set[int] = set()
+    for index, item in said.items():
+        if item.imei not in valid and _runs(members.get(item.imei), item):
+            valid[item.imei] = item
+            counted.add(index)
+    if valid:
+        _store(connection, campaign, members, valid)
+    return counted
+
+
+def _store(
+    connection: Connection, campaign: Campaign, members: Mapping[int, Row], valid: Mapping[int, Ended]
+) -> None:
     after = [_after(members[imei], campaign, item) for imei, item in valid.items()]
     rows.put(connection, after)
     ended = [row.imei for row in after if row.status in (RowStatus.SUCCEEDED, RowStatus.FAILED)]
     checking.released(connection, campaign.id, ended)
     _tell_records(connection, campaign, [item for item in valid.values() if item.outcome == "succeeded"])
     _tell_licences(connection, campaign, list(valid.values()))
-    return list(valid.values())
 
 
 def _runs(row: Row | None, item: Ended) -> bool:

@@ -154,11 +154,15 @@ class Engine:
 
     async def _look(self) -> bool:
         """Look at rows of devices that were heard, or whose time has come."""
-        campaigns = {each.id: each for each in self._scheduled if each.protocol in self._drivers}
+        now_ms = self._clock.now_ms()
+        campaigns = {
+            each.id: each
+            for each in self._scheduled
+            if each.protocol in self._drivers and now_ms < rules.end_ms(each)
+        }
         heard = [self._heard.popitem()[0] for _ in range(min(len(self._heard), dispatching.PORTION))]
         if not campaigns:
             return False
-        now_ms = self._clock.now_ms()
         places = self._limits.attempts_at_once - len(self._running)
         query = partial(_candidates, campaigns=campaigns, heard=heard, now_ms=now_ms, places=places > 0)
         candidates = await self._database.read(query)

@@ -221,6 +221,10 @@ class AlreadyStarted(CampaignError):
     """The campaign has started: that can't be done any more."""
 
 
+class NotStarted(CampaignError):
+    """The campaign has not started: it can be cancelled, and need not be aborted."""
+
+
 class AlreadyEnded(CampaignError):
     """The campaign is over."""
 

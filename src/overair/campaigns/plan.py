@@ -13,9 +13,6 @@ from overair.campaigns.states import CAMPAIGN_OVER, CampaignEvent, RowEvent, nex
 from overair.platform.clock import DAY_MS
 from overair.platform.limits import Limits
 
-NO_PLACE_MS = 60_000
-"""When a row is looked at again for which there was no place: places come free all the time."""
-
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a device when its row is looked at."""
@@ -65,13 +62,6 @@ def _verified(campaign: Campaign, conditions: Conditions, now_ms: int) -> Campai
     return CampaignEvent.ACCEPT if has_devices and possible else CampaignEvent.REJECT
 
 
-def next_campaign_ms(campaign: Campaign) -> int:
-    """Return when a campaign's own timetable moves it next."""
-    if campaign.status in (CampaignStatus.QUEUED, CampaignStatus.PRE_SCHEDULED):
-        return rules.start_ms(campaign)
-    return rules.end_ms(campaign)
-
-
 def row_after(
     row: Row, campaign: Campaign, known: Known, conditions: Conditions, limits: Limits, now_ms: int
 ) -> Row:
@@ -90,9 +80,13 @@ def row_after(
     return _postponed(row, now_ms, wait_until_ms)
 
 
-def heard_only(row: Row, now_ms: int) -> Row:
-    """Return a waiting row whose device is heard while there is no place for an attempt."""
-    return _changed(row, RowEvent.HEAR, now_ms, next_ms=now_ms)
+def without_place(row: Row, now_ms: int) -> Row:
+    """Return an idle row for which an attempt could begin if there were a place: it is due as soon as one is."""
+    if row.status is RowStatus.WAITING:
+        return _changed(row, RowEvent.HEAR, now_ms, next_ms=now_ms)
+    if row.next_ms is not None and row.next_ms <= now_ms:
+        return row
+    return msgspec.structs.replace(row, next_ms=now_ms)
 
 
 def begun(row: Row, limits: Limits, now_ms: int) -> Row:

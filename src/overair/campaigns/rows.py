@@ -36,7 +36,11 @@ _ADD = Query(
 _CHANGED = ("status", "detail", "tries", "attempts", "updated_ms", "recent_ms", "next_ms", "not_before_ms")
 _SET: list[tuple[Any, Any]] = [(table.c[name], bindparam(f"new_{name}")) for name in _CHANGED]
 _PUT = Query(update(table).where(*_KEY).ordered_values(*_SET))
-_OPENING: list[tuple[Any, Any]] = [*_SET, (table.c.open, bindparam("new_open"))]
+_OPENING: list[tuple[Any, Any]] = [
+    *_SET,
+    (table.c.open, bindparam("new_open")),
+    (table.c.news, bindparam("new_news")),
+]
 _PUT_OPEN = Query(update(table).where(*_KEY).ordered_values(*_OPENING))
 _END: list[tuple[Any, Any]] = [
     *_SET,
@@ -111,7 +115,7 @@ def put(connection: Connection, changed: Iterable[Row]) -> None:
 
 
 def put_checked(connection: Connection, checked: Iterable[Row]) -> None:
-    """Store the outcome of the checks: accepted rows are open from now on."""
+    """Store the outcome of the checks: accepted rows are open from now on, of the others there is news."""
     _PUT_OPEN.many(connection, [_checked(row) for row in checked])
 
 
@@ -232,7 +236,8 @@ def _changed(row: Row) -> tuple[Any, ...]:
 
 def _checked(row: Row) -> tuple[Any, ...]:
     values = _changed(row)
-    return (*values[:-2], int(row.status is RowStatus.WAITING), *values[-2:])
+    accepted = row.status is RowStatus.WAITING
+    return (*values[:-2], int(accepted), int(not accepted), *values[-2:])
 
 
 def _rows(found: Iterable[Sequence[Any]]) -> list[Row]:

@@ -21,6 +21,7 @@ from overair.campaigns.model import (
     MemberChange,
     NewCampaign,
     NotEnoughLicenses,
+    NotStarted,
     RowPage,
     RowStatus,
     TooManyDevices,
@@ -112,6 +113,15 @@ class CampaignService:
         """Cancel a campaign before its start; raises AlreadyStarted or AlreadyEnded."""
         now_ms = self._clock.now_ms()
         await self._database.write(lambda connection: _cancel(connection, account_id, uuid, now_ms))
+        self.wake()
+
+    async def abort(self, account_id: int, uuid: str) -> None:
+        """Abort a campaign that runs (quirks.md Q17); raises NotStarted or AlreadyEnded.
+
+        Devices that are done keep their result. Those under way may still finish, which does not count.
+        """
+        now_ms = self._clock.now_ms()
+        await self._database.write(lambda connection: _abort(connection, account_id, uuid, now_ms))
         self.wake()
 
     async def by_status(
@@ -312,6 +322,17 @@ def _cancel(connection: Connection, account_id: int, uuid: str, now_ms: int) -> 
     if campaign.status is CampaignStatus.SCHEDULED:
         raise AlreadyStarted(f"campaign {uuid}: {campaign.status}")
     after = sql.move(connection, campaign, CampaignEvent.CANCEL, now_ms)
+    account = sql.account_of_campaign(connection, after)
+    telling.changed(connection, account.name, after, now_ms)
+
+
+def _abort(connection: Connection, account_id: int, uuid: str, now_ms: int) -> None:
+    campaign = sql.find(connection, account_id, uuid)
+    if campaign.status in CAMPAIGN_OVER:
+        raise AlreadyEnded(f"campaign {uuid}: {campaign.status}")
+    if campaign.status is not CampaignStatus.SCHEDULED:
+        raise NotStarted(f"campaign {uuid}: {campaign.status}, not started")
+    after = sql.move(connection, campaign, CampaignEvent.ABORT, now_ms)
     account = sql.account_of_campaign(connection, after)
     telling.changed(connection, account.name, after, now_ms)
 

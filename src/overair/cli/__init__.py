@@ -8,6 +8,8 @@ import click
 COMMANDS = {
     "account": ("account", "Add and list accounts, and change their licences."),
     "callback": ("callback", "Show callback URLs, their secrets, and what became of messages."),
+    "campaign": ("campaign", "Add, list, watch, change and end campaigns."),
+    "clock": ("clock", "Move the clock of a sandbox."),
     "db": ("db", "Look after the database."),
     "demo": ("demo", "Show the whole service with a simulated fleet."),
     "device": ("device", "Add, import, list, show and watch devices."),
@@ -17,6 +19,7 @@ COMMANDS = {
     "package": ("package", "Add, list and remove firmware, software and files; say whom to trust."),
     "serve": ("serve", "Run the service."),
     "sim": ("sim", "Run simulated devices."),
+    "status": ("status", "Show how the running service is doing."),
     "user": ("user", "Add and unlock users."),
 }
 

@@ -75,9 +75,7 @@ async def set_licenses(name: str, licenses: int, as_json: bool, data: Path, data
     If more are assigned, devices lose theirs: the oldest assignments first, and what is scheduled for
     them is cancelled. An upgrade that runs completes, and its licence goes then.
     """
-    from overair.cli.license import open_licenses
-
-    async with open_licenses(data, database_url) as services:
+    async with open_services(data, database_url) as services:
         account = await services.accounts.account(name)
         counters = await services.licenses.set_licenses(account.id, licenses)
     fields = _fields(counters.account) | {"licenseUsedCount": counters.assigned}

@@ -1,12 +1,7 @@
 """``overair callback``: where messages go, how they are signed, and what became of them."""
 
-import asyncio
-import contextlib
-import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +9,14 @@ from overair.cli.common import (
     asynchronous,
     data_options,
     json_option,
+    open_services,
     print_fields,
     print_json,
     print_table,
 )
+
+if TYPE_CHECKING:
+    from overair.callbacks.model import Version
 
 LOG_ITEMS = 50
 
@@ -36,7 +35,7 @@ def command() -> None:
 @asynchronous
 async def list_(account: str, as_json: bool, data: Path, database_url: str | None) -> None:
     """List the callback URLs of an account, and how many messages wait for each."""
-    async with _open(data, database_url) as services:
+    async with open_services(data, database_url) as services:
         account_id = (await services.accounts.account(account)).id
         rows = [_standing(standing) for standing in await services.callbacks.standings(account_id)]
     if as_json:
@@ -54,16 +53,11 @@ async def list_(account: str, as_json: bool, data: Path, database_url: str | Non
 @json_option
 @data_options
 @asynchronous
-async def show(account: str, version: str, as_json: bool, data: Path, database_url: str | None) -> None:
+async def show(account: str, version: "Version", as_json: bool, data: Path, database_url: str | None) -> None:
     """Show a callback URL with the secret that its messages are signed with."""
-    from overair.callbacks.model import NoListener
-
-    async with _open(data, database_url) as services:
+    async with open_services(data, database_url) as services:
         account_id = (await services.accounts.account(account)).id
-        try:
-            shown = await services.callbacks.show(account_id, version)
-        except NoListener as missing:
-            raise click.ClickException(str(missing)) from None
+        shown = await services.callbacks.show(account_id, version)
     fields = {"version": shown.listener.version, "url": shown.listener.url, "secret": shown.secret}
     if as_json:
         print_json(fields)
@@ -81,7 +75,7 @@ async def show(account: str, version: str, as_json: bool, data: Path, database_u
 @asynchronous
 async def log(account: str, limit: int, as_json: bool, data: Path, database_url: str | None) -> None:
     """List the attempts to deliver messages of an account, newest first."""
-    async with _open(data, database_url) as services:
+    async with open_services(data, database_url) as services:
         account_id = (await services.accounts.account(account)).id
         rows = [_logged(line) for line in await services.callbacks.log(account_id, limit)]
     if as_json:
@@ -97,34 +91,6 @@ async def log(account: str, limit: int, as_json: bool, data: Path, database_url:
                 for row in rows
             ],
         )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The use cases, on the database of a data directory."""
-
-    accounts: Any
-    callbacks: Any
-
-
-@contextlib.asynccontextmanager
-async def _open(data: Path, database_url: str | None) -> AsyncIterator[Services]:
-    from overair.accounts.service import AccountService
-    from overair.accounts.store import SqlAccountStore
-    from overair.callbacks.service import CallbackService
-    from overair.platform.clock import SystemClock
-    from overair.platform.database import Database, check_schema, embedded_url
-    from overair.platform.limits import DEFAULT_LIMITS
-    from overair.platform.sealing import Sealer
-
-    database = Database(database_url or embedded_url(data))
-    await asyncio.to_thread(check_schema, database.engine)
-    async with database:
-        clock = SystemClock()
-        yield Services(
-            AccountService(SqlAccountStore(database), clock, DEFAULT_LIMITS),
-            CallbackService(database, Sealer(data, os.environ), clock, DEFAULT_LIMITS),
-        )
 
 
 def _standing(standing: Any) -> dict[str, object]:

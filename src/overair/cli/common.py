@@ -3,29 +3,21 @@
 import asyncio
 import contextlib
 import functools
-import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 import msgspec
+
+if TYPE_CHECKING:
+    from overair.core import Core
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Address = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The use cases, on the database of a data directory."""
-
-    accounts: Any
-    devices: Any
-    credentials: Any
 
 
 class AddressType(click.ParamType[Address]):
@@ -73,27 +65,41 @@ def asynchronous(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
+        with refusing():
             return asyncio.run(function(*args, **kwargs))
-        except Exception as error:
-            if reason := _reason(error):
-                raise click.ClickException(reason) from error
-            raise
 
     return run
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """End a command with exit code 1 and the reason why something was refused."""
+    try:
+        yield
+    except Exception as error:
+        if reason := _reason(error):
+            raise click.ClickException(reason) from error
+        raise
 
 
 def _reason(error: Exception) -> str | None:
     """Return why a command was refused; None if the error is ours. Imported late, to keep commands quick."""
     from overair.accounts.errors import AccountError
+    from overair.callbacks.model import CallbackError
+    from overair.campaigns.model import CampaignError
     from overair.credentials.model import CredentialError
     from overair.devices.model import DeviceError
+    from overair.doors.operator.token import OperatorTokenError
+    from overair.packages.model import PackageError
+    from overair.platform.clock import ClockError
     from overair.platform.database import DatabaseError, SchemaError
+    from overair.platform.images import ImageError
     from overair.platform.sealing import MasterKeyError
     from overair.server import DoorError
 
     refused = (
-        AccountError, CredentialError, DeviceError, DatabaseError, DoorError, MasterKeyError, SchemaError,
+        AccountError, CallbackError, CampaignError, ClockError, CredentialError, DatabaseError, DeviceError,
+        DoorError, ImageError, MasterKeyError, OperatorTokenError, PackageError, SchemaError,
     )  # fmt: skip
     if isinstance(error, refused):
         return str(error)
@@ -103,28 +109,20 @@ def _reason(error: Exception) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def open_services(data: Path, database_url: str | None) -> AsyncIterator[Services]:
+async def open_services(
+    data: Path, database_url: str | None, *, images_url: str | None = None, require_signatures: bool = False
+) -> AsyncIterator["Core"]:
     """Open the database directly; a service that runs on it meanwhile sees what is written."""
-    from overair.accounts.service import AccountService
-    from overair.accounts.store import SqlAccountStore
-    from overair.credentials.service import CredentialService
-    from overair.credentials.store import SqlCredentialStore
-    from overair.devices.service import DeviceService
-    from overair.devices.store import SqlDeviceStore
-    from overair.platform.clock import SystemClock
+    from overair.core import Core, CoreSettings
+    from overair.platform.clock import clock_of
     from overair.platform.database import Database, check_schema, embedded_url
     from overair.platform.limits import DEFAULT_LIMITS
-    from overair.platform.sealing import Sealer
 
     database = Database(database_url or embedded_url(data))
     await asyncio.to_thread(check_schema, database.engine)
     async with database:
-        clock = SystemClock()
-        yield Services(
-            AccountService(SqlAccountStore(database), clock, DEFAULT_LIMITS),
-            DeviceService(SqlDeviceStore(database), clock, DEFAULT_LIMITS),
-            CredentialService(SqlCredentialStore(database), Sealer(data, os.environ), clock, DEFAULT_LIMITS),
-        )
+        settings = CoreSettings(data, DEFAULT_LIMITS, images_url, require_signatures)
+        yield Core(database, await asyncio.to_thread(clock_of, data), settings, enrol_account_id=None)
 
 
 def print_json(value: object) -> None:

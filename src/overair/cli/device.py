@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from overair.cli.common import (
-    Services,
     asynchronous,
     data_options,
     json_option,
@@ -24,6 +23,9 @@ from overair.cli.device_key import command as key_command
 from overair.cli.device_key import key_option, prepared, psk_fields, say_keep
 from overair.credentials.model import CredentialError, KeysRefused, NewPsk
 from overair.devices.model import AddRefused, DeviceError, Provisioning, imei_number
+
+if TYPE_CHECKING:
+    from overair.core import Core
 
 HEADINGS = ("DEVICE", "MAKE", "MODEL", "FIRMWARE", "PROTOCOL", "MDN", "FOTA")
 COLUMNS = ("deviceId", "make", "model", "firmware", "protocol", "mdn", "fotaEligible")
@@ -171,7 +173,7 @@ async def watch(account: str, every: float, data: Path, database_url: str | None
                 live.update(device_table(await _all(services, account_id)))
 
 
-async def _all(services: Services, account_id: int) -> list[dict[str, Any]]:
+async def _all(services: "Core", account_id: int) -> list[dict[str, Any]]:
     devices: list[dict[str, Any]] = []
     after: str | None = None
     while True:
@@ -182,7 +184,7 @@ async def _all(services: Services, account_id: int) -> list[dict[str, Any]]:
         after = page.last
 
 
-async def _add_rows(services: Services, account_id: int, rows: list[Row]) -> Errors:
+async def _add_rows(services: "Core", account_id: int, rows: list[Row]) -> Errors:
     """Add the devices of a file and their keys, or return what is wrong with them."""
     keyed = [(row, row.psk) for row in rows if row.psk is not None]
     try:
@@ -194,7 +196,7 @@ async def _add_rows(services: Services, account_id: int, rows: list[Row]) -> Err
     return []
 
 
-async def _add(services: Services, account_id: int, said: list[Provisioning], psks: list[NewPsk]) -> None:
+async def _add(services: "Core", account_id: int, said: list[Provisioning], psks: list[NewPsk]) -> None:
     """Add devices and keys: two transactions, so the keys are checked before the devices are added.
 
     Then the keys can be refused only if another command takes an identity in between.
@@ -210,7 +212,7 @@ async def _add(services: Services, account_id: int, said: list[Provisioning], ps
         ) from refused
 
 
-async def _print_device(services: Services, account_id: int, imei: str, *psks: NewPsk, as_json: bool) -> None:
+async def _print_device(services: "Core", account_id: int, imei: str, *psks: NewPsk, as_json: bool) -> None:
     record = msgspec.json.decode(await services.devices.show(account_id, imei))
     for psk in psks:
         record |= psk_fields(psk)

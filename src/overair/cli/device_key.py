@@ -1,12 +1,11 @@
 """``overair device key``, and what ``overair device add`` shares with it. Keys are shown once, as hex."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from overair.cli.common import (
-    Services,
     asynchronous,
     data_options,
     json_option,
@@ -19,6 +18,9 @@ from overair.credentials.model import InvalidPsk, NewPsk, PskTimes, identity_tex
 from overair.credentials.rules import default_identity, key_from_hex
 from overair.devices.model import imei_number
 from overair.records.times import format_t1
+
+if TYPE_CHECKING:
+    from overair.core import Core
 
 
 class HexKey(click.ParamType[bytes]):
@@ -116,7 +118,7 @@ async def remove(
         await services.credentials.remove(number, default_identity(number) if identity is None else identity)
 
 
-def prepared(services: Services, imei: int, identity: str | None, key: bytes | None) -> NewPsk:
+def prepared(services: "Core", imei: int, identity: str | None, key: bytes | None) -> NewPsk:
     """Return the key that a command is to add."""
     made: NewPsk = services.credentials.prepared(imei, identity=_identity(identity), key=key)
     return made
@@ -132,7 +134,7 @@ def say_keep() -> None:
     click.echo("Keep the key: it can't be shown again.", err=True)
 
 
-async def _account_of(services: Services, account: str, imei: str) -> int:
+async def _account_of(services: "Core", account: str, imei: str) -> int:
     """Return the account's id; :class:`UnknownDevice` unless the device is its own."""
     account_id: int = (await services.accounts.account(account)).id
     await services.devices.show(account_id, imei)

@@ -1,16 +1,16 @@
 """``overair license``."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from overair.cli.common import asynchronous, data_options, json_option, print_json, print_table
+from overair.cli.common import asynchronous, data_options, json_option, open_services, print_json, print_table
+
+if TYPE_CHECKING:
+    from overair.core import Core
 
 HEADINGS = ("DEVICE", "ASSIGNED")
 account_option = click.option("--account", required=True, metavar="NAME", help="Whose devices.")
@@ -32,7 +32,7 @@ async def assign(
     imeis: Sequence[str], account: str, as_json: bool, data: Path, database_url: str | None
 ) -> None:
     """Assign a licence to each device IMEI, in this order, as far as there are any."""
-    async with open_licenses(data, database_url) as services:
+    async with open_services(data, database_url) as services:
         done = await services.licenses.assign(await services.accounts.account(account), imeis)
     _say(done, as_json=as_json)
 
@@ -47,7 +47,7 @@ async def remove(
     imeis: Sequence[str], account: str, as_json: bool, data: Path, database_url: str | None
 ) -> None:
     """Remove the licence of each device IMEI that has not been upgraded since it was assigned."""
-    async with open_licenses(data, database_url) as services:
+    async with open_services(data, database_url) as services:
         done = await services.licenses.remove(await services.accounts.account(account), imeis)
     _say(done, as_json=as_json)
 
@@ -59,7 +59,7 @@ async def remove(
 @asynchronous
 async def list_(account: str, as_json: bool, data: Path, database_url: str | None) -> None:
     """List the devices of an account that hold a licence, by IMEI."""
-    async with open_licenses(data, database_url) as services:
+    async with open_services(data, database_url) as services:
         account_id = (await services.accounts.account(account)).id
         rows = await _all(services, account_id)
     if as_json:
@@ -68,35 +68,7 @@ async def list_(account: str, as_json: bool, data: Path, database_url: str | Non
         print_table(HEADINGS, [list(row.values()) for row in rows])
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The use cases, on the database of a data directory."""
-
-    accounts: Any
-    licenses: Any
-
-
-@contextlib.asynccontextmanager
-async def open_licenses(data: Path, database_url: str | None) -> AsyncIterator[Services]:
-    """Open the database directly; a service that runs on it meanwhile sees what is written."""
-    from overair.accounts.service import AccountService
-    from overair.accounts.store import SqlAccountStore
-    from overair.licenses.service import LicenseService
-    from overair.platform.clock import SystemClock
-    from overair.platform.database import Database, check_schema, embedded_url
-    from overair.platform.limits import DEFAULT_LIMITS
-
-    database = Database(database_url or embedded_url(data))
-    await asyncio.to_thread(check_schema, database.engine)
-    async with database:
-        clock = SystemClock()
-        yield Services(
-            AccountService(SqlAccountStore(database), clock, DEFAULT_LIMITS),
-            LicenseService(database, clock, DEFAULT_LIMITS),
-        )
-
-
-async def _all(services: Services, account_id: int) -> list[dict[str, Any]]:
+async def _all(services: "Core", account_id: int) -> list[dict[str, Any]]:
     from overair.licenses.render import device
 
     rows: list[dict[str, Any]] = []

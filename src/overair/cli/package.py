@@ -1,9 +1,6 @@
 """``overair package``."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +10,11 @@ from overair.cli.common import (
     asynchronous,
     data_options,
     json_option,
+    open_services,
     print_fields,
     print_json,
     print_table,
+    refusing,
 )
 
 T = TypeVar("T")
@@ -25,14 +24,6 @@ HEADINGS = ("NAME", "KIND", "MAKE", "MODEL", "FROM", "TO", "PROTOCOL", "STATE", 
 TRUST_HEADINGS = ("NAME", "KIND", "SUBJECT", "EXPIRES")
 
 account_option = click.option("--account", required=True, metavar="NAME", help="Whose package.")
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The use cases that these commands need."""
-
-    accounts: Any
-    packages: Any
 
 
 def images_option(function: Callable[..., T]) -> Callable[..., T]:
@@ -97,7 +88,9 @@ async def add(
     from overair.packages.model import NewPackage
     from overair.packages.signatures import decoded
 
-    async with _opened(data, database_url, images_url, require_signatures=require_signatures) as services:
+    async with open_services(
+        data, database_url, images_url=images_url, require_signatures=require_signatures
+    ) as services:
         owner = await services.accounts.account(account)
         new = NewPackage(
             kind=kind_of(said["kind"]),
@@ -135,7 +128,7 @@ async def list_(
     """List packages, those that are not ready too."""
     from overair.doors.operator.records import package_record
 
-    async with _opened(data, database_url, images_url) as services:
+    async with open_services(data, database_url, images_url=images_url) as services:
         account_id = (await services.accounts.account(account)).id if account else None
         found = await services.packages.listed(account_id)
         names = {each.id: each.name for each in await services.accounts.list_accounts()}
@@ -164,7 +157,7 @@ async def remove(
     name: str, account: str, images_url: str | None, data: Path, database_url: str | None
 ) -> None:
     """Withdraw the package NAME (or id): no campaign can begin with it any more, and the name is free."""
-    async with _opened(data, database_url, images_url) as services:
+    async with open_services(data, database_url, images_url=images_url) as services:
         owner = await services.accounts.account(account)
         await services.packages.withdraw((await services.packages.get_named(owner.id, name)).id)
 
@@ -182,7 +175,7 @@ def trust_add(file: Path, as_json: bool, data: Path, database_url: str | None) -
     """Trust the public key, or the certificates, of the PEM file FILE."""
     from overair.packages.trust import TrustFolder
 
-    with _refusing():
+    with refusing():
         _print_anchors(TrustFolder(data).add(file), as_json=as_json)
 
 
@@ -193,7 +186,7 @@ def trust_list(as_json: bool, data: Path, database_url: str | None) -> None:  # 
     """List what is trusted."""
     from overair.packages.trust import TrustFolder
 
-    with _refusing():
+    with refusing():
         _print_anchors(TrustFolder(data).anchors(), as_json=as_json)
 
 
@@ -207,7 +200,7 @@ def trust_remove(name: str, data: Path, database_url: str | None) -> None:  # no
     """
     from overair.packages.trust import TrustFolder, read_anchors
 
-    with _refusing():
+    with refusing():
         file = Path(name)
         names = [anchor.name for anchor in read_anchors(file)] if file.is_file() else [name]
         for one in names:
@@ -240,46 +233,3 @@ def _content(file: Path) -> bytes:
     """Return what a small file holds; a large one is refused for its size later."""
     with file.open("rb") as opened:
         return opened.read(1 << 20)
-
-
-@contextlib.contextmanager
-def _refusing() -> Iterator[None]:
-    from overair.packages.model import PackageError
-    from overair.platform.images import ImageError
-
-    try:
-        yield
-    except (PackageError, ImageError) as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{error.strerror}: {error.filename}") from error
-
-
-@contextlib.asynccontextmanager
-async def _opened(
-    data: Path, database_url: str | None, images_url: str | None, *, require_signatures: bool = False
-) -> AsyncIterator[Opened]:
-    """Open database and images directly; a service that runs on them meanwhile sees what is done."""
-    from overair.accounts.service import AccountService
-    from overair.accounts.store import SqlAccountStore
-    from overair.packages.service import PackageService
-    from overair.platform.clock import SystemClock
-    from overair.platform.database import Database, check_schema, embedded_url
-    from overair.platform.limits import DEFAULT_LIMITS
-
-    database = Database(database_url or embedded_url(data))
-    await asyncio.to_thread(check_schema, database.engine)
-    clock = SystemClock()
-    with _refusing():
-        async with database:
-            yield Opened(
-                AccountService(SqlAccountStore(database), clock, DEFAULT_LIMITS),
-                PackageService(
-                    database,
-                    data,
-                    clock,
-                    DEFAULT_LIMITS,
-                    images_url=images_url,
-                    require_signatures=require_signatures,
-                ),
-            )

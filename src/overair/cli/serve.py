@@ -5,10 +5,17 @@ import gc
 import logging
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from overair.cli.common import Address, AddressType, asynchronous, data_options
+from overair.cli.package import images_option
+from overair.cli.serve_types import HostType, UrlType
+from overair.records.times import format_t2
+
+if TYPE_CHECKING:
+    from overair.server import Server
 
 
 @click.command()
@@ -31,6 +38,43 @@ from overair.cli.common import Address, AddressType, asynchronous, data_options
     help="What becomes of devices that nobody has added.",
 )
 @click.option("--enroll-account", metavar="NAME", help="The account that takes them in, with --enroll open.")
+@click.option(
+    "--advertise",
+    type=HostType(),
+    envvar="OVERAIR_ADVERTISE",
+    help="Name or address by which devices know this service [default: the address that reaches them].",
+)
+@click.option(
+    "--public-url",
+    type=UrlType(),
+    envvar="OVERAIR_PUBLIC_URL",
+    help="Where the HTTP door is reached from outside, such as https://fota.example.com.",
+)
+@images_option
+@click.option(
+    "--require-signatures",
+    is_flag=True,
+    envvar="OVERAIR_REQUIRE_SIGNATURES",
+    help="Refuse packages that nobody signed, and don't offer them.",
+)
+@click.option(
+    "--callback-ca",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="OVERAIR_CALLBACK_CA",
+    help="PEM file of CAs that receivers of callbacks may have, besides the machine's.",
+)
+@click.option(
+    "--callback-allow-private",
+    is_flag=True,
+    envvar="OVERAIR_CALLBACK_ALLOW_PRIVATE",
+    help="Send callbacks to private and loopback addresses, too.",
+)
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    envvar="OVERAIR_SANDBOX",
+    help="Let the operator move the clock ('overair clock advance').",
+)
 @click.option("--verbose", is_flag=True, help="Log what devices do wrong, too.")
 @data_options
 @asynchronous
@@ -41,6 +85,13 @@ async def command(
     coap: Address | None,
     enroll: str,
     enroll_account: str | None,
+    advertise: str | None,
+    public_url: str | None,
+    images_url: str | None,
+    require_signatures: bool,
+    callback_ca: Path | None,
+    callback_allow_private: bool,
+    sandbox: bool,
     verbose: bool,
     data: Path,
     database_url: str | None,
@@ -59,21 +110,34 @@ async def command(
         coaps=None if no_coaps else coaps,
         coap=coap,
         enrol_account=enroll_account,
+        images_url=images_url,
+        require_signatures=require_signatures,
+        callback_ca=callback_ca,
+        callback_allow_private=callback_allow_private,
+        advertise=advertise,
+        public_url=public_url,
+        sandbox=sandbox,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Server(settings) as server:
-        if server.http_address is not None:
-            click.echo(f"http  http://{_shown(server.http_address)}")
-        if server.coaps_address is not None:
-            click.echo(f"coaps coaps://{_shown(server.coaps_address)}")
-        if server.coap_address is not None:
-            click.echo(f"coap  coap://{_shown(server.coap_address)}")
+        _print_doors(server)
         _spare_the_collector()
         click.echo("ready")
         await stop.wait()
+
+
+def _print_doors(server: "Server") -> None:
+    if server.http_address is not None:
+        click.echo(f"http  http://{_shown(server.http_address)}")
+    if server.coaps_address is not None:
+        click.echo(f"coaps coaps://{_shown(server.coaps_address)}")
+    if server.coap_address is not None:
+        click.echo(f"coap  coap://{_shown(server.coap_address)}")
+    if server.sandbox is not None:
+        click.echo(f"clock {format_t2(server.sandbox.now_ms())}, of a sandbox")
 
 
 def _spare_the_collector() -> None:

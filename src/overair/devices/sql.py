@@ -25,9 +25,9 @@ from sqlalchemy import (
 )
 
 from overair.devices import render
-from overair.devices.model import Device, Observed, Registration
+from overair.devices.model import Device, Observed, Operation, Registration
 from overair.devices.rules import monitored
-from overair.devices.tables import devices, observations, registrations
+from overair.devices.tables import devices, observations, operations, registrations
 from overair.platform.database import Query, upsert
 
 # How many IMEIs one statement names; SQLite takes 32 766 parameters.
@@ -280,6 +280,17 @@ def load_registration(connection: Connection, imei: int) -> Registration | None:
 
 def load_registrations(connection: Connection) -> list[Registration]:
     return [Registration(*row) for row in connection.execute(REGISTRATION)]
+
+
+def end_operation(connection: Connection, operation_id: str, outcome: str, now_ms: int) -> None:
+    """Note how an operation ended."""
+    mine = update(operations).where(operations.c.id == operation_id)
+    connection.execute(mine.values(ended_ms=now_ms, outcome=outcome))
+
+
+def load_operation(connection: Connection, operation_id: str) -> Operation:
+    columns = [operations.c[name] for name in Operation.__struct_fields__]
+    return Operation(*connection.execute(select(*columns).where(operations.c.id == operation_id)).one())
 
 
 def load_state(connection: Connection, imei: int) -> Device | None:

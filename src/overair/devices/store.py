@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from overair.devices import group, sql, tables
 from overair.devices.changes import Register
@@ -24,6 +24,8 @@ from overair.devices.render import with_last_connection
 from overair.platform.database import Database
 
 Done = Callable[[Any], None]
+OnOperationEnded = Callable[[Connection, Operation, str, int], None]
+"""Gets the operation, how it ended, and the time in ms."""
 
 
 class DeviceStore(Protocol):
@@ -99,10 +101,14 @@ class DeviceStore(Protocol):
 
 
 class SqlDeviceStore:
-    """Devices in SQL; every write goes through the database's group commit."""
+    """Devices in SQL; every write goes through the database's group commit.
 
-    def __init__(self, database: Database) -> None:
+    *on_operation_ended* is called in the transaction in which an operation ends.
+    """
+
+    def __init__(self, database: Database, on_operation_ended: OnOperationEnded | None = None) -> None:
         self._database = database
+        self._on_operation_ended = on_operation_ended
 
     def submit(self, change: Change, done: Done) -> None:
         self._database.submit(group.write_group, change, done)
@@ -184,12 +190,13 @@ class SqlDeviceStore:
         return [Operation(*row) for row in rows]
 
     async def end_operation(self, operation_id: str, outcome: str, now_ms: int) -> None:
-        ended = (
-            update(tables.operations)
-            .where(tables.operations.c.id == operation_id)
-            .values(ended_ms=now_ms, outcome=outcome)
-        )
-        await self._database.write(lambda connection: connection.execute(ended))
+        def end(connection: Connection) -> None:
+            sql.end_operation(connection, operation_id, outcome, now_ms)
+            if self._on_operation_ended is not None:
+                operation = sql.load_operation(connection, operation_id)
+                self._on_operation_ended(connection, operation, outcome, now_ms)
+
+        await self._database.write(end)
 
 
 def _apply(connection: Connection, changes: Sequence[Change], *, atomic: bool) -> list[Outcome | DeviceError]:

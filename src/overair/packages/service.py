@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,9 @@ from overair.platform.database import Database
 from overair.platform.images import Images, Manifest, open_store
 from overair.platform.limits import Limits
 
+OnReady = Callable[[Connection, Package, int], None]
+"""Gets the package and the time in ms."""
+
 
 class PackageService:
     """The use cases. Which accounts there are, and who may ask, is known elsewhere."""
@@ -41,8 +44,13 @@ class PackageService:
         *,
         images_url: str | None = None,
         require_signatures: bool = False,
+        on_ready: OnReady | None = None,
     ) -> None:
-        """Uploads and trusted keys are in *data*; so are images, unless they are at *images_url*."""
+        """Uploads and trusted keys are in *data*; so are images, unless they are at *images_url*.
+
+        *on_ready* is called with each package that becomes ready, in the transaction that makes it so.
+        """
+        self._on_ready = on_ready
         self._database = database
         self._clock = clock
         self._limits = limits
@@ -190,10 +198,14 @@ class PackageService:
             raise WrongDigest(package.sha256, image.sha256)
         signed_by = await asyncio.to_thread(self._signer, package, image, file)
         now_ms = self._clock.now_ms()
-        ready = await self._database.write(
-            lambda connection: sql.make_ready(connection, package.id, image, signed_by, now_ms)
-        )
-        if not ready:
+
+        def make_ready(connection: Connection) -> bool:
+            made = sql.make_ready(connection, package.id, image, signed_by, now_ms)
+            if made and self._on_ready is not None:
+                self._on_ready(connection, package, now_ms)
+            return made
+
+        if not await self._database.write(make_ready):
             raise UnknownPackage(package.name)
         return await self.get_by_id(package.id)
 

@@ -119,6 +119,8 @@ class AnyDevice(RuleBasedStateMachine):
         self.random, self.odd = random, odd
         for _ in range(steps):
             self.now = min(self.now, DEADLINE - 1)
+            if not random.randrange(10):
+                self.deliver, self.install = bool(random.randrange(2)), bool(random.randrange(2))
             allowed = Allowed(awake=self.awake, deliver=self.deliver, install=self.install)
             before = self.job
             self.job, step = decide(before, self.seen, self.target, allowed, self.now, self.policy)
@@ -272,5 +274,5 @@ class AnyDevice(RuleBasedStateMachine):
         assert self.job.phase in (Phase.FAILED, Phase.CANCELLED)
 
 
-AnyDevice.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+AnyDevice.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 TestAnyDevice = AnyDevice.TestCase

@@ -426,3 +426,23 @@ def test_a_device_that_installs_by_itself_while_it_is_cancelled_goes_on_to_the_e
     device.after(5 * MINUTE, device.end_install)
     driver.job = cancel(driver.job)
     assert driver.run() == Succeed(NEW)
+
+
+def test_a_device_that_got_nothing_need_not_be_awake_for_the_job_to_be_dropped() -> None:
+    driver = Driver(Device(), allowed=Allowed(awake=True, deliver=False))
+    driver.settle()
+    driver.device.awake = False
+    driver.job = cancel(driver.job)
+    assert driver.step() == Cancelled()
+
+
+@pytest.mark.parametrize("reply", [Reply.SILENT, Reply.REFUSED])
+def test_a_window_that_closes_in_between_stops_a_second_delivery(reply: Reply) -> None:
+    device = Device(replies={WriteUri: [reply]})
+    driver = Driver(device)
+    driver.run(until=lambda driver: isinstance(driver.log[-1], WriteUri))
+    driver.allowed = Allowed(awake=True, deliver=False)
+    driver.settle()
+    assert device.felt == []
+    driver.allowed = Allowed(awake=True)
+    assert driver.run() == Succeed(NEW)

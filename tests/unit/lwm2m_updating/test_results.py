@@ -243,10 +243,24 @@ def test_an_installation_after_a_deferral_has_its_whole_time() -> None:
     class Slow(Deferring):
         def agree(self) -> None:
             self.show(3, 0)
-            self.after(50 * MINUTE, self.end_install)
+            self.after(55 * MINUTE, self.end_install)
 
-    device = Slow(values={(5, 0, 13): 3 * 3600})
+    device = Slow(values={(5, 0, 13): 2 * 3600 + 200})
     assert Driver(device).run() == Succeed(NEW)
+
+
+def test_an_old_result_beside_a_kept_image_is_not_that_of_the_installation() -> None:
+    class Late(Device):
+        def on_execute(self, step: Execute) -> None:
+            self.after(20 * MINUTE, lambda: self.show(3, 0))
+            self.after(30 * MINUTE, self.end_install)
+
+    device = Late(values={(5, 0, 7): NEW})
+    device.show(2, 8)
+    driver = Driver(device)
+    assert driver.run() == Succeed(NEW)
+    assert not driver.retries
+    assert len(device.installs) == 1
 
 
 # -- the verdict (section 8.7) ---------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from overair.accounts.errors import InvalidField, NotThere
+from overair.campaigns.model import AlreadyEnded, NotStarted, UnknownCampaign
 from overair.doors.thingspace.errors import Problem, Refusal, business
 from overair.packages.model import (
     BadSignature,
@@ -15,7 +16,6 @@ from overair.packages.model import (
     ImageTooLong,
     InvalidPackage,
     NameTaken,
-    PackageError,
     TooManyPackages,
     TrustError,
     UnknownPackage,
@@ -24,6 +24,7 @@ from overair.packages.model import (
     WrongOffset,
     WrongState,
 )
+from overair.platform.clock import ClockError
 from overair.platform.images import ImagesUnavailable
 
 OFFSET_HEADER = "Upload-Offset"
@@ -38,8 +39,12 @@ _TABLE: dict[type[Exception], tuple[int, str, dict[str, str]]] = {
     InvalidPackage: (400, "INVALID_PARAMETER", {}),
     BadSignature: (400, "SIGNATURE_REFUSED", {}),
     WrongDigest: (400, "DIGEST_MISMATCH", {}),
+    ClockError: (400, "INVALID_PARAMETER", {}),
     NotThere: (404, "ACCOUNT_NOT_FOUND", {}),
     UnknownPackage: (404, "PACKAGE_NOT_FOUND", _CLOSE),
+    UnknownCampaign: (404, "CAMPAIGN_NOT_FOUND", {}),
+    NotStarted: (409, "CAMPAIGN_NOT_STARTED", {}),
+    AlreadyEnded: (409, "CAMPAIGN_ENDED", {}),
     NameTaken: (409, "NAME_TAKEN", {}),
     TooManyPackages: (409, "LIMIT_REACHED", {}),
     WrongState: (409, "WRONG_STATE", _CLOSE),
@@ -57,7 +62,7 @@ def telling() -> Iterator[None]:
     """Turn what the domain raises into a :class:`Refusal`."""
     try:
         yield
-    except (PackageError, ImagesUnavailable, InvalidField, NotThere) as error:
+    except tuple(_TABLE) as error:
         raise Refusal(problem_of(error)) from error
 
 

@@ -6,7 +6,7 @@ offset, and nothing of it is kept.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from starlette.types import ASGIApp
 
@@ -59,9 +59,11 @@ PACKAGE_ID = Parameter("packageId", "path", _read_id, "Id of the package")
 ACCOUNT_NAME = Parameter("account", "query", str, "Name of the account; missing: all of them")
 
 
-def operator_app(packages: PackageService, services: Services, token: str) -> ASGIApp:
-    """Return the application, to be mounted at :data:`PREFIX`."""
-    return router(OperatorPackages(packages, services.accounts, token).routes(), services)
+def operator_app(
+    packages: PackageService, services: Services, token: str, more: Iterable[AnyRoute] = ()
+) -> ASGIApp:
+    """Return the application, with *more* resources beside packages, to be mounted at :data:`PREFIX`."""
+    return router([*OperatorPackages(packages, services.accounts, token).routes(), *more], services)
 
 
 class OperatorPackages:

@@ -8,12 +8,12 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from overair.doors.thingspace import errors
 from overair.doors.thingspace.errors import Refusal
-from overair.doors.thingspace.guards import bearer_token
+from overair.doors.thingspace.guards import basic_credentials, bearer_token
 from overair.doors.thingspace.http import Call, Guard
 from overair.platform.secrets import digest, random_text, same
 
@@ -46,6 +46,20 @@ def operator_token(data: Path, environ: Mapping[str, str]) -> str:
     return _read(file) or _make(file)
 
 
+def kept_token(data: Path, environ: Mapping[str, str]) -> str:
+    """Return the token of a service that has run; blocks on the file.
+
+    Raises :class:`OperatorTokenError` if there is none, or it can't be used.
+    """
+    given = environ.get(VARIABLE)
+    if given is not None:
+        return _checked(given, VARIABLE)
+    token = _read(data / FILE_NAME)
+    if token is None:
+        raise OperatorTokenError(f"no {FILE_NAME} in {data}: the service makes it when it first runs there")
+    return token
+
+
 def operator_guard(token: str) -> Guard[None]:
     """Return the guard that lets in who shows *token*, compared in constant time."""
     right = digest(token)
@@ -56,6 +70,22 @@ def operator_guard(token: str) -> Guard[None]:
             raise Refusal(UNAUTHORIZED)
 
     return Guard(check, (SCHEME,), (UNAUTHORIZED,))
+
+
+def looker(token: str) -> Callable[[str | None], bool]:
+    """Return what tells from an ``Authorization`` header whether somebody may look, and change nothing.
+
+    The token counts as the password of any user, too: a browser can ask for that. It is not taken for calls
+    that change something, since a browser that knows a password also sends it for other people's forms.
+    """
+    right = digest(token)
+
+    def may_look(header: str | None) -> bool:
+        _, password = basic_credentials(header) or ("", "")
+        shown = bearer_token(header) or password
+        return same(digest(shown), right)
+
+    return may_look
 
 
 def _checked(token: str, source: str) -> str:

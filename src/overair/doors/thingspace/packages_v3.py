@@ -6,9 +6,8 @@ from overair.doors.thingspace.guards import ON_ACCOUNT
 from overair.doors.thingspace.http import NO_BODY, AnyRoute, Call, Parameter, Route
 from overair.doors.thingspace.parameters import ACCOUNT, read_only_protocol
 from overair.doors.thingspace.services import Packages
-from overair.packages.model import Package
+from overair.packages.render import v3_firmware
 from overair.records import V3Firmware, encode
-from overair.records.times import format_t2
 
 # HTTP packages are not of this call (spec api-v3.md, section 4.1).
 SHOWN = ("LWM2M", "OMADM")
@@ -26,21 +25,7 @@ FIRMWARE_PROTOCOL = Parameter(
 async def firmware(call: Call, access: Access, _: None) -> bytes:
     """Answer the firmware for at least one device of the account."""
     offered = await _packages(call).offered(access.account.id, call.value(FIRMWARE_PROTOCOL))
-    return encode([_record(package) for package in offered if package.protocol in SHOWN])
-
-
-def _record(package: Package) -> V3Firmware:
-    return V3Firmware(
-        firmware_name=package.name,
-        firmware_from=package.version_from,
-        firmware_to=package.version_to,
-        launch_date=format_t2(package.launch_ms),
-        release_note=package.release_note,
-        model=package.model,
-        make=package.make,
-        # Spelt otherwise than in records of devices (quirks.md Q4).
-        protocol="LWM2M" if package.protocol == "LWM2M" else "OMD-DM",
-    )
+    return encode([v3_firmware(package) for package in offered if package.protocol in SHOWN])
 
 
 def _packages(call: Call) -> Packages:

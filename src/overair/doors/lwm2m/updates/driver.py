@@ -75,6 +75,11 @@ class Updates:
     def __len__(self) -> int:
         return len(self._updates)
 
+    @property
+    def transfers(self) -> int:
+        """How many images are on their way to devices."""
+        return sum(each.transfers for each in self._updates.values())
+
     # Told by the engine.
 
     def ready(self, imei: int) -> bool:
@@ -181,7 +186,7 @@ class Updates:
         return self._addresses.image_url(means, update.job.token, _host(live), short=short)
 
     def has_room(self) -> bool:
-        return sum(each.transfers for each in self._updates.values()) < self._limits.transfers_at_once
+        return self.transfers < self._limits.transfers_at_once
 
     async def package(self, package_id: str) -> Package | None:
         package = await self._packages.get_by_id(package_id)

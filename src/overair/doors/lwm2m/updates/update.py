@@ -115,7 +115,7 @@ class Update:
         if error is not None:
             _log.error("update_failed", imei=imei_text(self.imei), exc_info=error)
             self._set_timer(self._around.retry_seconds)
-        elif self._again:
+        elif self._again and not self._around.is_over(self):
             self.wake()
 
     async def _run(self) -> None:

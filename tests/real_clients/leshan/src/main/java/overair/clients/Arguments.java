@@ -16,6 +16,7 @@ import java.util.TreeMap;
  * --connection-id own | yes | off                       an id for itself; only the server's; none (Leshan 2)
  * --reconnect resume | full                             shake hands before each Update (Leshan 2)
  * --queue yes                                           register in queue mode
+ * --firmware sound | damaged | unchanged                take updates of firmware, and what comes of them
  * </pre>
  */
 final class Arguments {

@@ -8,7 +8,7 @@ import java.nio.charset.StandardCharsets;
 
 /**
  * Events go out as one line of JSON each, commands come in as one line of words each:
- * {@code update}, {@code set PATH VALUE}, {@code deregister}, {@code quit}.
+ * {@code update}, {@code set PATH VALUE}, {@code reboot}, {@code deregister}, {@code quit}.
  */
 final class Console {
 
@@ -18,6 +18,9 @@ final class Console {
 
         /** Changes a resource and notifies whoever observes it. */
         void set(String path, String value);
+
+        /** Begins anew, without a word to the server about the registration that it had. */
+        void reboot();
 
         void deregister();
     }
@@ -67,6 +70,7 @@ final class Console {
     private static void obey(Device device, String[] words) {
         switch (words[0]) {
             case "update" -> device.update();
+            case "reboot" -> device.reboot();
             case "deregister" -> device.deregister();
             case "set" -> {
                 if (words.length != 3) {

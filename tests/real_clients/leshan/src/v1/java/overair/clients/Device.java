@@ -5,6 +5,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.eclipse.californium.core.network.CoapEndpoint;
+import org.eclipse.californium.core.network.config.NetworkConfig;
 import org.eclipse.leshan.client.californium.LeshanClient;
 import org.eclipse.leshan.client.californium.LeshanClientBuilder;
 import org.eclipse.leshan.client.object.Security;
@@ -29,14 +31,16 @@ import org.eclipse.leshan.core.response.ReadResponse;
 import org.eclipse.leshan.core.response.WriteResponse;
 
 /** A device on Leshan 1.5: LwM2M 1.0. */
-public final class Device implements Console.Device {
+public final class Device implements Console.Device, Firmware.Board {
 
     private static final int SHORT_SERVER_ID = 123;
 
     private final Map<String, Instance> instances = new HashMap<>();
     private final LeshanClient client;
+    private final Firmware firmware;
 
     private Device(Arguments arguments) {
+        firmware = arguments.has("--firmware") ? new Firmware(this, arguments.need("--firmware")) : null;
         ObjectsInitializer objects = new ObjectsInitializer(new StaticModel(Objects.models()));
         objects.setInstancesForObject(0, security(arguments));
         objects.setInstancesForObject(1, new Server(SHORT_SERVER_ID, Long.parseLong(arguments.need("--lifetime")),
@@ -50,6 +54,7 @@ public final class Device implements Console.Device {
         });
         client = new LeshanClientBuilder(arguments.need("--endpoint"))
                 .setObjects(objects.createAll())
+                .setCoapConfig(coap())
                 .build();
         client.addObserver(new Reporter());
     }
@@ -78,8 +83,19 @@ public final class Device implements Console.Device {
     }
 
     @Override
+    public void reboot() {
+        client.stop(false);
+        client.start();
+    }
+
+    @Override
     public void deregister() {
         client.stop(true);
+    }
+
+    @Override
+    public CoapEndpoint endpoint() {
+        return client.coap().getEndpoint(client.getRegisteredServers().values().iterator().next());
     }
 
     private Instance instance(int object, int id, Values values) {
@@ -97,8 +113,14 @@ public final class Device implements Console.Device {
         return Security.psk(server, SHORT_SERVER_ID, identity, arguments.pskKey());
     }
 
+    private static NetworkConfig coap() {
+        NetworkConfig coap = LeshanClientBuilder.createDefaultNetworkConfig();
+        coap.setInt(NetworkConfig.Keys.MAX_RESOURCE_BODY_SIZE, Firmware.IMAGE_BYTES_MAX);
+        return coap;
+    }
+
     /** One object instance that answers from its values and reports what the server does to it. */
-    private static final class Instance extends BaseInstanceEnabler {
+    private final class Instance extends BaseInstanceEnabler {
 
         private final int object;
         private final Values values;
@@ -142,17 +164,21 @@ public final class Device implements Console.Device {
         public WriteResponse write(ServerIdentity server, int resource, LwM2mResource value) {
             values.write(path() + "/" + resource, value);
             fireResourcesChange(resource);
+            if (firmware != null && path().equals("/5/0") && resource == 1) {
+                firmware.written(Objects.text(value.getValue()));
+            }
             return WriteResponse.success();
         }
 
         @Override
         public ExecuteResponse execute(ServerIdentity server, int resource, String arguments) {
             Console.event("execute", "path", path() + "/" + resource, "arguments", arguments);
-            return ExecuteResponse.success();
+            boolean refused = firmware != null && path().equals("/5/0") && resource == 2 && !firmware.executed();
+            return refused ? ExecuteResponse.methodNotAllowed() : ExecuteResponse.success();
         }
 
         /** The library reads for itself, too; only what the server asks is an event. */
-        private static void report(ServerIdentity server, String event, String path) {
+        private void report(ServerIdentity server, String event, String path) {
             if (!server.isSystem()) {
                 Console.event(event, "path", path);
             }

@@ -6,6 +6,8 @@ import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.eclipse.californium.core.config.CoapConfig;
+import org.eclipse.californium.core.network.CoapEndpoint;
 import org.eclipse.californium.elements.config.Configuration;
 import org.eclipse.californium.scandium.config.DtlsConfig;
 import org.eclipse.leshan.client.LeshanClient;
@@ -31,19 +33,22 @@ import org.eclipse.leshan.core.response.ExecuteResponse;
 import org.eclipse.leshan.core.response.ObserveResponse;
 import org.eclipse.leshan.core.response.ReadResponse;
 import org.eclipse.leshan.core.response.WriteResponse;
+import org.eclipse.leshan.transport.californium.client.endpoint.CaliforniumClientEndpoint;
 import org.eclipse.leshan.transport.californium.client.endpoint.CaliforniumClientEndpointsProvider;
 import org.eclipse.leshan.transport.californium.client.endpoint.coap.CoapClientProtocolProvider;
 import org.eclipse.leshan.transport.californium.client.endpoint.coaps.CoapsClientProtocolProvider;
 
 /** A device on Leshan 2.x: LwM2M 1.1. */
-public final class Device implements Console.Device {
+public final class Device implements Console.Device, Firmware.Board {
 
     private static final int SHORT_SERVER_ID = 123;
 
     private final Map<String, Instance> instances = new HashMap<>();
     private final LeshanClient client;
+    private final Firmware firmware;
 
     private Device(Arguments arguments) {
+        firmware = arguments.has("--firmware") ? new Firmware(this, arguments.need("--firmware")) : null;
         ObjectsInitializer objects = new ObjectsInitializer(new StaticModel(Objects.models()));
         objects.setInstancesForObject(0, security(arguments));
         objects.setInstancesForObject(1, new Server(SHORT_SERVER_ID, Long.parseLong(arguments.need("--lifetime")),
@@ -93,8 +98,20 @@ public final class Device implements Console.Device {
     }
 
     @Override
+    public void reboot() {
+        client.stop(false);
+        client.start();
+    }
+
+    @Override
     public void deregister() {
         client.stop(true);
+    }
+
+    @Override
+    public CoapEndpoint endpoint() {
+        LwM2mServer server = client.getRegisteredServers().values().iterator().next();
+        return ((CaliforniumClientEndpoint) client.getEndpoint(server)).getCoapEndpoint();
     }
 
     private Instance instance(int object, int id, Values values) {
@@ -116,6 +133,7 @@ public final class Device implements Console.Device {
         CaliforniumClientEndpointsProvider.Builder builder = new CaliforniumClientEndpointsProvider.Builder(
                 new CoapClientProtocolProvider(), new CoapsClientProtocolProvider());
         Configuration configuration = builder.createDefaultConfiguration();
+        configuration.set(CoapConfig.MAX_RESOURCE_BODY_SIZE, Firmware.IMAGE_BYTES_MAX);
         configuration.set(DtlsConfig.DTLS_CONNECTION_ID_LENGTH, connectionIdLength(arguments));
         return builder.setConfiguration(configuration).build();
     }
@@ -134,7 +152,7 @@ public final class Device implements Console.Device {
     }
 
     /** One object instance that answers from its values and reports what the server does to it. */
-    private static final class Instance extends BaseInstanceEnabler {
+    private final class Instance extends BaseInstanceEnabler {
 
         private final int object;
         private final Values values;
@@ -178,6 +196,9 @@ public final class Device implements Console.Device {
         public WriteResponse write(LwM2mServer server, boolean replace, int resource, LwM2mResource value) {
             values.write(path() + "/" + resource, value);
             fireResourceChange(resource);
+            if (firmware != null && path().equals("/5/0") && resource == 1) {
+                firmware.written(Objects.text(value.getValue()));
+            }
             return WriteResponse.success();
         }
 
@@ -186,11 +207,12 @@ public final class Device implements Console.Device {
                 org.eclipse.leshan.core.request.argument.Arguments arguments) {
             String text = arguments == null || arguments.isEmpty() ? null : arguments.serialize();
             Console.event("execute", "path", path() + "/" + resource, "arguments", text);
-            return ExecuteResponse.success();
+            boolean refused = firmware != null && path().equals("/5/0") && resource == 2 && !firmware.executed();
+            return refused ? ExecuteResponse.methodNotAllowed() : ExecuteResponse.success();
         }
 
         /** The library reads for itself, too; only what the server asks is an event. */
-        private static void report(LwM2mServer server, String event, String path) {
+        private void report(LwM2mServer server, String event, String path) {
             if (!server.isSystem()) {
                 Console.event(event, "path", path);
             }
