@@ -17,6 +17,9 @@ from overair.records import (
     TokenError,
     TokenResult,
     V3AccountDeviceList,
+    V3AddOrRemoveDeviceRequest,
+    V3CampaignFirmwareUpgrade,
+    V3ChangeCampaignDatesRequest,
     V3Device,
     V3DeviceListQueryRequest,
     V3DeviceListQueryResult,
@@ -44,6 +47,9 @@ _LENIENT: tuple[type[Struct], ...] = (
     V3FirmwareSyncRequest,
     SessionLoginRequest,
     PasswordResetRequest,
+    V3AddOrRemoveDeviceRequest,
+    V3CampaignFirmwareUpgrade,
+    V3ChangeCampaignDatesRequest,
 )
 
 
