@@ -30,6 +30,10 @@ check: .venv/test.stamp ## Run ruff, mypy and the import contracts
 unit: .venv/test.stamp ## Run the tests that need no real client
 	@$(BIN)/python -m pytest --ignore=tests/real_clients $(ARGS)
 
+.PHONY: sim
+sim: .venv/test.stamp ## Run simulated worlds of many seeds (SEEDS=1000 FIRST=1); tells which broke, and how
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),1)
+
 .PHONY: format
 format: .venv/test.stamp ## Format the code
 	@$(BIN)/ruff check --fix --quiet

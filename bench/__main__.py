@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 
-NAMES = ("registrations", "dtls", "memory", "codec", "pages")
+NAMES = ("registrations", "dtls", "downloads", "memory", "codec", "pages", "campaigns")
 
 
 def main() -> None:

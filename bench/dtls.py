@@ -84,17 +84,17 @@ class Strangers:
 
 
 class LibcoapServer(ServerProcess):
-    """libcoap's example server with one key for all identities."""
+    """libcoap's example server with one key for all identities; it takes one resource by a PUT."""
 
     def __init__(self) -> None:
         super().__init__([])
 
     def __enter__(self) -> "LibcoapServer":
         port = _free_port_pair()
-        self.ports["coaps"] = port + 1
+        self.ports["coap"], self.ports["coaps"] = port, port + 1
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [LIBCOAP, "-k", KEY.decode(), "-A", "127.0.0.1", "-p", str(port)],
+            [LIBCOAP, "-k", KEY.decode(), "-d", "1", "-A", "127.0.0.1", "-p", str(port)],
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
         )
@@ -117,7 +117,7 @@ def run(*, quick: bool) -> str:
         measured = [_round(template, sizes) for _ in range(sizes.rounds)]
         strangers = _our_strangers(template, sizes)
     engine = engine_figures(sizes.warm_up, sizes.idle_sessions, sizes.hellos)
-    theirs = _libcoap_memory(sizes) if _has_libcoap() else None
+    theirs = _libcoap_memory(sizes) if has_libcoap() else None
     title = f"DTLS: {sizes.devices} devices, {sizes.rounds} rounds; rates a CPU second of the server"
     rows = [
         *_rate_rows(measured, engine),
@@ -125,7 +125,7 @@ def run(*, quick: bool) -> str:
         _memory_row("... that came all at once", engine.burst_bytes, theirs),
         *_stranger_rows(strangers, engine, sizes),
     ]
-    return render(title, rows, _notes(measured))
+    return render(title, rows, rate_notes(measured))
 
 
 # --- rates
@@ -133,7 +133,7 @@ def run(*, quick: bool) -> str:
 
 def _round(template: Path, sizes: Sizes) -> dict[str, Rate]:
     ours = _our_rates(template, sizes)
-    return {**ours, **_libcoap_rates(sizes)} if _has_libcoap() else ours
+    return {**ours, **_libcoap_rates(sizes)} if has_libcoap() else ours
 
 
 def _our_rates(template: Path, sizes: Sizes) -> dict[str, Rate]:
@@ -264,7 +264,8 @@ def _resident(server: ServerProcess) -> int:
     return int(Path(f"/proc/{server._process.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
 
-def _has_libcoap() -> bool:
+def has_libcoap() -> bool:
+    """Whether there is something to stand beside."""
     return shutil.which(LIBCOAP) is not None
 
 
@@ -307,14 +308,15 @@ def _rate_rows(rounds: Sequence[dict[str, Rate]], engine: EngineFigures) -> list
     theirs = [each[f"libcoap {CLOSED}"].per_cpu_second for each in rounds if f"libcoap {CLOSED}" in each]
     ratio = alone / median(theirs) if theirs else None
     return [
-        _rate_row(rounds, CLOSED, Target("at least", 1.2)),
-        _rate_row(rounds, KEPT, Target("at least", 1.2)),
+        rate_row(rounds, CLOSED, Target("at least", 1.2)),
+        rate_row(rounds, KEPT, Target("at least", 1.2)),
         Row("handshakes, engine alone", thousands(alone), "libcoap, closed" if theirs else "", ratio),
-        _rate_row(rounds, REQUESTS, Target("at least", 0.35)),
+        rate_row(rounds, REQUESTS, Target("at least", 0.35)),
     ]
 
 
-def _rate_row(rounds: Sequence[dict[str, Rate]], what: str, target: Target) -> Row:
+def rate_row(rounds: Sequence[dict[str, Rate]], what: str, target: Target | None = None) -> Row:
+    """Return the line of a rate beside libcoap's of the same round."""
     ours = [each[what].per_cpu_second for each in rounds]
     theirs = [each[f"libcoap {what}"].per_cpu_second for each in rounds if f"libcoap {what}" in each]
     if not theirs:
@@ -363,7 +365,8 @@ def _stranger_rows(service: Strangers, engine: EngineFigures, sizes: Sizes) -> l
     ]
 
 
-def _notes(rounds: Sequence[dict[str, Rate]]) -> list[str]:
+def rate_notes(rounds: Sequence[dict[str, Rate]]) -> list[str]:
+    """Return a line for each measurement."""
     notes = ["", "each round: wall rate, rate a CPU second of the server, how busy it and the generator were"]
     for number, each in enumerate(rounds, 1):
         for what, rate in each.items():

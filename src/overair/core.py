@@ -21,6 +21,7 @@ from overair.campaigns.overview import CampaignOverview
 from overair.campaigns.service import Attempts, CampaignService
 from overair.credentials.service import CredentialService
 from overair.credentials.store import SqlCredentialStore
+from overair.credentials.token_service import TokenService
 from overair.devices.model import Operation
 from overair.devices.service import DeviceService
 from overair.devices.store import SqlDeviceStore
@@ -65,6 +66,7 @@ class Core:
             SqlDeviceStore(database, self._report_ended), clock, limits, enrol_account_id=enrol_account_id
         )
         self.credentials = CredentialService(SqlCredentialStore(database), self.sealer, clock, limits)
+        self.tokens = TokenService(database, clock, limits)
         self.licenses = LicenseService(
             database,
             clock,
@@ -89,7 +91,6 @@ class Core:
         self.attempts = Attempts(database, clock)
         self._purging = Reconciler("purge", self._purge, clock, period_seconds=PURGE_SECONDS)
         self._told = 0
-        database.on_idle(self._deliver)
         self.engine: Engine
         self.deliverer: Deliverer
 
@@ -101,6 +102,7 @@ class Core:
         self.engine = Engine(self.database, self.attempts, drivers, self.clock, self.limits)
         self.engine.on_told = self.deliverer.wake
         self.campaigns.wake = self.engine.wake
+        self.database.on_idle(self._deliver)
 
     async def run(self) -> None:
         """Run the jobs until cancelled."""
@@ -141,4 +143,5 @@ class Core:
         await self.packages.purge()
         await self.callbacks.purge()
         await self.credentials.purge()
+        await self.tokens.purge()
         return False

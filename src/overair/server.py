@@ -21,6 +21,8 @@ from overair.accounts.store import SqlAccountStore
 from overair.core import Core, CoreSettings
 from overair.doors.callbacks.http import HttpSender, tls_context
 from overair.doors.callbacks.targets import SystemResolver
+from overair.doors.ddi.door import DdiDoor
+from overair.doors.ddi.http import Trust
 from overair.doors.images.host import ImageHost, image_routes
 from overair.doors.lwm2m.door import Lwm2mDoor
 from overair.doors.lwm2m.updates.addresses import Addresses
@@ -79,6 +81,8 @@ class Settings:
     """Where the HTTP door is reached from outside, such as through a proxy with TLS."""
     sandbox: bool = False
     """Whether an operator may move the clock."""
+    trust: Trust = Trust()
+    """Which proxies are believed in what they say of devices that speak HTTP."""
     limits: Limits = DEFAULT_LIMITS
 
 
@@ -116,8 +120,17 @@ class Server:
             database, core.devices, core.credentials, core.packages, core.attempts, self._addresses,
             core.bandwidth, core.clock, core.limits,
         )  # fmt: skip
-        core.make_jobs({"LWM2M": self._lwm2m.updates}, await self._sender(opening))
-        self._lwm2m.updates.on_heard = core.engine.heard
+        self._images = ImageHost(core.packages.images, self._lwm2m.updates, core.bandwidth, core.limits)
+        self._ddi = DdiDoor(
+            database, core.packages, core.attempts, self._images.sending, core.clock, core.limits,
+            settings.trust,
+        )  # fmt: skip
+        core.make_jobs(
+            {"LWM2M": self._lwm2m.updates, "HTTP": self._ddi.deployments}, await self._sender(opening)
+        )
+        self._lwm2m.updates.on_heard = self._ddi.contacts.on_heard = core.engine.heard
+        opening.push_async_callback(self._ddi.close)
+        await self._ddi.start()
         await self._open_http(opening, settings.http)
         await self._open_lwm2m(opening)
         opening.push_async_callback(_end, asyncio.create_task(core.run()))
@@ -188,11 +201,11 @@ class Server:
             raise DoorError(str(error)) from error
         status = Status(core, self._vitals)
         operator = operator_app(core.packages, services, token, self._operator_routes(status, token))
-        host = ImageHost(core.packages.images, self._lwm2m.updates, core.bandwidth, limits)
         app = Router(
             [
+                self._ddi.route(),
                 *operator_routes(self._ready, self._readings),
-                *image_routes(host),
+                *image_routes(self._images),
                 *page_routes(status, token),
                 Mount(PREFIX, operator),
                 Mount("/", thingspace_app(services)),
@@ -204,7 +217,7 @@ class Server:
         self._addresses.doors[Means.HTTP] = self.http_address
         config = uvicorn.Config(
             app, loop="asyncio", http="httptools", ws="none", lifespan="off", log_config=None,
-            access_log=False, server_header=False, timeout_graceful_shutdown=5,
+            access_log=False, server_header=False, timeout_graceful_shutdown=5, proxy_headers=False,
         )  # fmt: skip
         http = _Http(config)
         serving = asyncio.create_task(http.serve(sockets=[sock]))
@@ -227,7 +240,7 @@ class Server:
         }
         for name, value in asdict(core.deliverer.counters).items():
             readings[f"callbacks_{name}_total"] = value
-        return {**readings, **self._lwm2m.readings()}
+        return {**readings, **self._lwm2m.readings(), **self._ddi.readings()}
 
     def _operator_routes(self, status: Status, token: str) -> list[AnyRoute]:
         core = self.core
@@ -250,6 +263,7 @@ class Server:
     def _clock_moved(self) -> None:
         self.core.wake()
         self._lwm2m.updates.wake()
+        self._ddi.wake()
 
 
 class _Http(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""Campaigns without an engine: each portion of its work is called by hand, in one transaction for ever open."""
+"""Campaigns without an engine: each portion of its work is called by hand, in one open transaction."""
 
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from overair.accounts.model import Account
 from overair.accounts.sql import account_of, accounts
-from overair.campaigns import checking, dispatching, ending, engine, rows, service, sql, telling
+from overair.campaigns import checking, dispatching, ending, engine, owners, rows, sql, telling
 from overair.campaigns.ending import Ended
 from overair.campaigns.model import Assignment, Campaign, CampaignStatus, MemberChange, NewCampaign, Row
 from overair.campaigns.states import CampaignEvent
@@ -91,9 +91,7 @@ class Portions:
         known = len(self.connection.execute(select(devices.c.imei)).all())
         imeis = [FIRST_IMEI + known + offset for offset in range(count)]
         owner = account_id or self.account_id
-        added = [
-            Provision(owner, Provisioning(imei, protocol="LWM2M"), self.now_ms) for imei in imeis
-        ]
+        added = [Provision(owner, Provisioning(imei, protocol="LWM2M"), self.now_ms) for imei in imeis]
         apply_changes(self.connection, added)
         self.report(imeis, firmware, capable=capable)
         return imeis
@@ -119,25 +117,29 @@ class Portions:
 
     # What owners do.
 
-    def schedule(self, imeis: Sequence[int | str], **said: Any) -> Campaign:
+    def schedule(self, imeis: Sequence[int], **said: Any) -> Campaign:
         asked: dict[str, Any] = {
             "version": "v3", "name": None, "package_name": PACKAGE, "version_from": OLD, "version_to": NEW,
             "start_day": self.now_ms // DAY_MS, "end_day": self.now_ms // DAY_MS + 6, "windows": (), **said,
         }  # fmt: skip
-        ids = tuple(f"{imei:015d}" if isinstance(imei, int) else imei for imei in imeis)
-        wanted = NewCampaign(device_ids=ids, **asked)
-        return service._schedule(self.connection, account=self.account, asked=wanted, now_ms=self.now_ms)
+        return owners.schedule(
+            self.connection,
+            account=self.account,
+            asked=NewCampaign(device_ids=(), **asked),
+            imeis=imeis,
+            strays=[],
+            whole=True,
+            now_ms=self.now_ms,
+        )
 
     def campaign(self, number: int) -> Campaign:
         return sql.get(self.connection, number)
 
     def cancel(self, number: int) -> None:
-        service._cancel(self.connection, self.account_id, self.campaign(number).uuid, self.now_ms)
+        owners.cancel(self.connection, self.account_id, self.campaign(number).uuid, self.now_ms)
 
     def add_members(self, number: int, imeis: Sequence[int]) -> list[MemberChange]:
-        return checking.add_members(
-            self.connection, self.campaign(number), self.account, imeis, self.now_ms
-        )
+        return checking.add_members(self.connection, self.campaign(number), self.account, imeis, self.now_ms)
 
     def remove_members(self, number: int, imeis: Sequence[int]) -> list[MemberChange]:
         return checking.remove_members(self.connection, self.campaign(number), imeis)
@@ -182,11 +184,9 @@ class Portions:
     def look(self, ready: Iterable[int], places: int, heard: Sequence[int] = ()) -> list[Assignment]:
         running = {each.id: each for each in self.campaigns() if each.status is CampaignStatus.SCHEDULED}
         candidates = engine._candidates(
-            self.connection, campaigns=running, heard=heard, now_ms=self.now_ms, places=places > 0
+            self.connection, campaigns=running, heard=heard, now_ms=self.now_ms, places=places
         )
-        return dispatching.look(
-            self.connection, candidates, set(ready), places, self.limits, self.now_ms
-        )
+        return dispatching.look(self.connection, candidates, set(ready), places, self.limits, self.now_ms)
 
     def end(self, *items: Ended) -> list[bool]:
         return ending.end_attempts(self.connection, items)

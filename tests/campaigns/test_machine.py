@@ -1,10 +1,8 @@
 """Any order of portions, owners' calls and drivers' words: counters, flags, licences and rows agree."""
 
-from typing import Any
-
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from overair.campaigns import rules
 from overair.campaigns.model import Assignment, CampaignStatus, Row, RowStatus, Window
@@ -20,18 +18,21 @@ HOUR = rules.HOUR_MS
 OUTCOMES = ("succeeded", "failed", "refused")
 
 some = st.lists(st.integers(0, DEVICES + 1), min_size=1, max_size=DEVICES)
+windows = st.sampled_from([(), (Window(5, 12), Window(3, 6)), (Window(0, 1),)])
 which = st.integers(0, CAMPAIGNS - 1)  # from the newest
 Key = tuple[int, int]
 
 
 class Campaigning(RuleBasedStateMachine):
-    """An account with seven devices, one of another version; another account with one; one that nobody has."""
+    """An account with seven devices, one of another version; a device of another account, and of none."""
 
     @initialize(
-        bought=st.sampled_from([DEVICES, 3, 1]), subscriptions=st.sampled_from(["mrc", "event", "mrc,event"])
+        bought=st.sampled_from([DEVICES, 3, 1]),
+        subscriptions=st.sampled_from(["mrc", "event", "mrc,event"]),
+        windows=windows,
     )
-    def begin(self, bought: int, subscriptions: str) -> None:
-        self.world = Portions(bought, subscriptions, portion=2)
+    def begin(self, bought: int, subscriptions: str, windows: tuple[Window, ...]) -> None:
+        self.world = Portions(bought, subscriptions, portion=3)
         other = self.world.add_account("0000000002-00001", 9, "event")
         self.mine = [*self.world.add_devices(DEVICES - 1), *self.world.add_devices(1, firmware="9.9")]
         self.imeis = [*self.mine, *self.world.add_devices(1, account_id=other), 990099990000014]
@@ -43,8 +44,11 @@ class Campaigning(RuleBasedStateMachine):
         """Of the devices whose attempt runs, those that had a licence when it began."""
         self.final: dict[Key, Row] = {}
         self.told: set[Key] = set()
-        self.world.start(self.world.schedule(self.imeis[:4], auto_assign=True).id)
-        self.world.schedule(self.imeis[2:], auto_assign=True, start_day=self.world.now_ms // DAY_MS + 1)
+        today = self.world.now_ms // DAY_MS
+        runs = self.world.schedule(self.imeis[:4], auto_assign=True, end_day=today, windows=windows)
+        self.world.start(runs.id)
+        waits = self.world.schedule(self.imeis[3:], auto_assign=True, start_day=today + 1)
+        self.world.start(waits.id)
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -56,38 +60,36 @@ class Campaigning(RuleBasedStateMachine):
     def wait(self, hours: int) -> None:
         self.world.now_ms += hours * HOUR
 
-    @rule(places=some)
-    def hear(self, places: list[int]) -> None:
-        self.world.hear(self._chosen(places))
-
-    @rule(place=st.integers(0, DEVICES - 1), version=st.sampled_from([OLD, NEW, "0.1"]))
-    def report(self, place: int, version: str) -> None:
-        self.world.report([self.mine[place]], version)
-
-    @rule(place=st.integers(0, DEVICES - 1), status=st.sampled_from(["Active", "Suspended"]))
-    def suspend_device(self, place: int, status: str) -> None:
-        self.world.set_status(self.mine[place], status)
-
-    @rule(state=st.sampled_from(["ready", "ready", "ready", "withdrawn"]))
-    def change_package(self, state: str) -> None:
-        self.world.set_package(state)
-        self.package = state == "ready"
-
-    @rule(active=st.sampled_from([True, True, True, False]))
-    def suspend_account(self, active: bool) -> None:
-        self.world.set_active(active)
-        self.active = active
+    @rule(
+        place=st.integers(0, DEVICES - 1),
+        change=st.sampled_from([OLD, NEW, "0.1", "Active", "Suspended", "ready", "withdrawn", True, False]),
+        back=st.booleans(),
+    )
+    def change(self, place: int, change: str | bool, back: bool) -> None:
+        """A device, the package or the account changes; *back*: and package and account are well again."""
+        imei = self.mine[place]
+        if change in (OLD, NEW, "0.1"):
+            self.world.report([imei], str(change))
+        elif change in ("Active", "Suspended"):
+            self.world.set_status(imei, str(change))
+        elif isinstance(change, bool):
+            self.active = change
+        else:
+            self.package = change == "ready"
+        if back:
+            self.active = self.package = True
+        self.world.set_active(self.active)
+        self.world.set_package("ready" if self.package else "withdrawn")
 
     # Owners.
 
-    @precondition(lambda self: self.package and len(self.world.campaigns()) < CAMPAIGNS)
     @rule(
         places=some,
         auto_assign=st.booleans(),
         auto_add=st.booleans(),
         days=st.tuples(st.integers(0, 1), st.integers(0, 3)),
         at_once=st.booleans(),
-        windows=st.sampled_from([(), (), (Window(0, 6), Window(3, 12))]),
+        windows=windows,
     )
     def schedule(
         self,
@@ -96,8 +98,10 @@ class Campaigning(RuleBasedStateMachine):
         auto_add: bool,
         days: tuple[int, int],
         at_once: bool,
-        windows: Any,
+        windows: tuple[Window, ...],
     ) -> None:
+        if not self.package or len(self.world.campaigns()) == CAMPAIGNS:
+            return
         today = self.world.now_ms // DAY_MS
         start, length = days
         campaign = self.world.schedule(
@@ -107,18 +111,20 @@ class Campaigning(RuleBasedStateMachine):
         if at_once:
             self.world.start(campaign.id)
 
-    @rule(nth=which)
-    def cancel(self, nth: int) -> None:
+    @rule(nth=which, action=st.sampled_from(["add", "remove", "cancel"]), places=some)
+    def change_before_the_start(self, nth: int, action: str, places: list[int]) -> None:
         number = self._number(nth)
-        if number and self.world.campaign(number).status in OPEN_TO_MEMBERS:
-            self.world.cancel(number)
-
-    @rule(nth=which, places=some)
-    def add(self, nth: int, places: list[int]) -> None:
-        number = self._number(nth)
-        if not number or self.world.campaign(number).status not in OPEN_TO_MEMBERS:
+        if self.world.campaign(number).status not in OPEN_TO_MEMBERS:
             return
-        before, imeis = self.world.rows(number), self._chosen(places)
+        if action == "cancel":
+            self.world.cancel(number)
+        elif action == "add":
+            self._add(number, self._chosen(places))
+        else:
+            self._remove(number, self._chosen(places))
+
+    def _add(self, number: int, imeis: list[int]) -> None:
+        before = self.world.rows(number)
         changes = self.world.add_members(number, imeis)
         after = self.world.rows(number)
         for change in changes:
@@ -129,65 +135,60 @@ class Campaigning(RuleBasedStateMachine):
             else:
                 assert after.get(imei) == before.get(imei)
 
-    @rule(nth=which, places=some)
-    def remove(self, nth: int, places: list[int]) -> None:
-        number = self._number(nth)
-        if not number or self.world.campaign(number).status not in OPEN_TO_MEMBERS:
-            return
-        before, imeis = self.world.rows(number), self._chosen(places)
+    def _remove(self, number: int, imeis: list[int]) -> None:
+        before = self.world.rows(number)
         changes = self.world.remove_members(number, imeis)
         assert {int(each.device_id) for each in changes if each.reason is None} == set(before) & set(imeis)
         assert set(self.world.rows(number)) == set(before) - set(imeis)
         for imei in imeis:
             self._forget(number, imei)
 
-    @rule(places=some)
-    def assign_licences(self, places: list[int]) -> None:
-        self.world.assign_licences(self._chosen(places))
-
-    @rule(places=some)
-    def remove_licences(self, places: list[int]) -> None:
-        held, waiting = set(self.world.held()), self._idle()
-        self.world.remove_licences(self._chosen(places))
+    @rule(action=st.sampled_from(["assign", "remove", "buy"]), places=some)
+    def change_licences(self, action: str, places: list[int]) -> None:
+        held, waiting, chosen = set(self.world.held()), self._idle(), self._chosen(places)
+        if action == "assign":
+            self.world.assign_licences(chosen)
+        elif action == "remove":
+            self.world.remove_licences(chosen)
+        else:
+            self.world.buy(len(places))
         gone = held - set(self.world.held())
-        assert not gone & self._idle()
-        assert waiting - gone == self._idle()
-
-    @rule(bought=st.integers(0, DEVICES))
-    def buy(self, bought: int) -> None:
-        self.world.buy(bought)
+        assert self._idle() == waiting - gone
 
     # The engine.
 
-    @rule(nth=which)
-    def check(self, nth: int) -> None:
+    @rule(nth=which, action=st.sampled_from(["check", "add", "move", "start", "abort", "tell"]))
+    def bring_forward(self, nth: int, action: str) -> None:
         number = self._number(nth)
-        if number:
-            before = self.world.campaign(number).status
-            checked = self.world.check(number)
-            assert not checked or before is CampaignStatus.PENDING
-
-    @rule(nth=which)
-    def auto_add(self, nth: int) -> None:
-        number = self._number(nth)
-        if number and self.world.campaign(number).auto_add:
-            over = self.world.campaign(number).status in CAMPAIGN_OVER
-            before = self.world.rows(number)
+        before = self.world.campaign(number)
+        rows, news = self.world.rows(number), self.world.flags("news")
+        if action == "check":
+            assert not self.world.check(number) or before.status is CampaignStatus.PENDING
+        elif action == "add" and before.auto_add:
             self.world.auto_add(number)
-            after = self.world.rows(number)
-            assert before.items() <= after.items()
-            assert not over or before == after
-
-    @rule(nth=which, far=st.booleans())
-    def move(self, nth: int, far: bool) -> None:
-        number = self._number(nth)
-        if number:
+            assert rows.items() <= self.world.rows(number).items()
+            assert before.status not in CAMPAIGN_OVER or self.world.rows(number) == rows
+        elif action == "move":
             self.world.check_all(number)
-            while self.world.move(number) and far:
-                continue
+            self.world.move(number)
+        elif action == "start":
+            self.world.start(number)
+        elif action == "abort" and before.status is CampaignStatus.SCHEDULED:
+            self.world.abort(number)
+        elif action == "tell":
+            self.world.tell(number)
+            told = news - self.world.flags("news")
+            assert {of for of, _ in told} <= {number}
+            self.told |= told
 
-    @rule(asleep=st.just([]) | some, heard=st.just(list(range(DEVICES))) | some, room=st.integers(0, 4))
-    def look(self, asleep: list[int], heard: list[int], room: int) -> None:
+    @rule(
+        asleep=st.just([]) | some,
+        heard=st.just(list(range(DEVICES))) | some,
+        room=st.integers(0, 4),
+        outcome=st.none() | st.sampled_from(OUTCOMES),
+    )
+    def look(self, asleep: list[int], heard: list[int], room: int, outcome: str | None) -> None:
+        """Look at rows; with an *outcome*, every attempt that runs then ends with it."""
         awake = set(self.imeis) - set(self._chosen(asleep))
         self.world.hear(self._chosen(heard))
         held = set(self.world.held())
@@ -206,23 +207,34 @@ class Campaigning(RuleBasedStateMachine):
             if each.imei in held:
                 self.licensed.add(each.imei)
         self.begun += begun
+        if outcome:
+            self._end_all(outcome)
 
-    @precondition(lambda self: self.begun)
+    def _end_all(self, outcome: str) -> None:
+        running = list(self.runs.values())
+        items = [ended(each, outcome, self.world.now_ms, retry_seconds=3600.0) for each in running]
+        assert self.world.end(*items) == [True] * len(running)
+        for each in running:
+            self._over(each.imei)
+
     @rule(
         said=st.lists(
             st.tuples(
-                st.integers(0, 30), st.sampled_from(OUTCOMES), st.integers(-1, 1), st.none() | st.just(60.0)
+                st.integers(0, 4),
+                st.sampled_from(OUTCOMES),
+                st.sampled_from([0, 0, 0, -1, 1]),
+                st.none() | st.just(60.0),
             ),
             min_size=1,
-            max_size=4,
+            max_size=5,
         )
     )
     def end(self, said: list[tuple[int, str, int, float | None]]) -> None:
         """Late, repeated, with the number of another attempt, or right; of one group the first counts."""
         items, wanted, ends = [], [], {}
-        for index, outcome, other, retry_seconds in said:
+        for index, outcome, other, retry_seconds in said if self.begun else ():
             begun = self.begun[-1 - index % len(self.begun)]
-            spoken = replaced(begun, attempt=begun.attempt + other) if index % 3 == 0 else begun
+            spoken = replaced(begun, attempt=begun.attempt + other)
             items.append(ended(spoken, outcome, self.world.now_ms, retry_seconds=retry_seconds))
             counts = self._runs(spoken) and spoken.imei not in ends
             wanted.append(counts)
@@ -237,15 +249,9 @@ class Campaigning(RuleBasedStateMachine):
             self._over(imei)
 
     @rule(nth=which)
-    def abort(self, nth: int) -> None:
-        number = self._number(nth)
-        if number and self.world.campaign(number).status is CampaignStatus.SCHEDULED:
-            self.world.abort(number)
-
-    @rule(nth=which)
     def close(self, nth: int) -> None:
         number = self._number(nth)
-        if not number or self.world.campaign(number).status not in CAMPAIGN_OVER:
+        if self.world.campaign(number).status not in CAMPAIGN_OVER:
             return
         closed = self.world.close_some(number)
         aborted = self.world.campaign(number).status is CampaignStatus.ABORTED
@@ -257,16 +263,6 @@ class Campaigning(RuleBasedStateMachine):
         assert closed is (not still)
         assert closed is (self.world.campaign(number).closed_ms is not None)
         assert RowStatus.UNCHECKED not in {row.status for row in self.world.rows(number).values()}
-
-    @rule(nth=which)
-    def tell(self, nth: int) -> None:
-        number = self._number(nth)
-        if number:
-            before = self.world.flags("news")
-            self.world.tell(number)
-            told = before - self.world.flags("news")
-            assert {of for of, _ in told} <= {number}
-            self.told |= told
 
     # What always holds.
 
@@ -331,9 +327,9 @@ class Campaigning(RuleBasedStateMachine):
     def _chosen(self, places: list[int]) -> list[int]:
         return list(dict.fromkeys(self.imeis[place] for place in places))
 
-    def _number(self, nth: int) -> int | None:
+    def _number(self, nth: int) -> int:
         numbers = [campaign.id for campaign in self.world.campaigns()]
-        return numbers[-1 - nth % len(numbers)] if numbers else None
+        return numbers[-1 - nth % len(numbers)]
 
     def _idle(self) -> set[int]:
         is_open = self.world.flags("open")
@@ -355,5 +351,5 @@ class Campaigning(RuleBasedStateMachine):
         self.told.discard((number, imei))
 
 
-Campaigning.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Campaigning.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 TestCampaigning = Campaigning.TestCase

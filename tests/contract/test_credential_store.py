@@ -1,5 +1,6 @@
 """One suite for the credential store and its in-memory twin, under the service that uses them."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Mapping
@@ -395,6 +396,40 @@ async def test_what_another_process_commits_counts_at_once(
     ring.close()
 
 
+async def test_what_find_read_holds_for_the_turn_of_the_loop(
+    on_disk: CredentialService, database: Database
+) -> None:
+    """A handshake asks whose its identity is right after its key; whoever asks in a later turn reads anew."""
+    await on_disk.add_psk(MINE, IMEI, key=K1)
+    ring = on_disk.key_ring()
+    assert ring.find(USUAL) == [K1]
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM psk_keys")
+    assert ring.owner(USUAL) == IMEI
+    assert not ring.has_key(IMEI)
+    await asyncio.sleep(0)
+    assert ring.owner(USUAL) is None
+    await on_disk.add_psk(MINE, IMEI, key=K1)
+    assert ring.find(USUAL) == [K1]
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM psk_keys")
+    assert (ring.find(USUAL), ring.owner(USUAL)) == ([], None)
+    ring.close()
+
+
+async def test_a_handshake_reads_its_key_once(
+    on_disk: CredentialService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await on_disk.add_psk(MINE, IMEI, key=K1)
+    ring, asked = on_disk.key_ring(), list[bytes]()
+    keys_of = ring._reader.keys_of
+    monkeypatch.setattr(ring._reader, "keys_of", lambda identity: asked.append(identity) or keys_of(identity))
+    assert (ring.find(USUAL), ring.owner(USUAL), ring.owner(USUAL)) == ([K1], IMEI, IMEI)
+    assert ring.owner(b"stranger") is None
+    assert asked == [USUAL, b"stranger"]
+    ring.close()
+
+
 async def test_the_ring_waits_for_no_writer(on_disk: CredentialService, database: Database) -> None:
     await on_disk.add_psk(MINE, IMEI, key=K1)
     ring = on_disk.key_ring()
@@ -408,10 +443,9 @@ async def test_the_ring_waits_for_no_writer(on_disk: CredentialService, database
 async def test_the_ring_writes_nothing(on_disk: CredentialService, database: Database) -> None:
     reader = SqlCredentialStore(database).reader()
     assert reader.keys_of(USUAL) == []
-    connection = reader._open().connection.cursor()
+    _, cursor = reader._open()
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        connection.execute("DELETE FROM psk_keys")
-    connection.close()
+        cursor.execute("DELETE FROM psk_keys")
     reader.close()
 
 

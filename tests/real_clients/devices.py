@@ -14,9 +14,11 @@
 | `read`, `observe` | `path`; Leshan repeats both for each notification |
 | `write` | `path`, `value`; for opaque values of Leshan `size` and `sha256` instead |
 | `execute` | `path`, `arguments` (Leshan) or `value` (lwm2m-node-lib) |
+| `downloaded` | Leshan with `firmware`: `uri`, `code`, `size` and `sha256`, or `reason` |
+| `firmware` | Leshan with `firmware`: `state` and `result` of object 5, as it changed |
 | `set`, `error` | the answers to commands: `path` and `value`, `command` and `reason` |
 
-Commands: `update`, `set PATH VALUE`, `deregister`, `quit`.
+Commands: `update`, `set PATH VALUE`, `deregister`, `quit`; Leshan has `reboot`, too.
 """
 
 from __future__ import annotations
@@ -69,12 +71,16 @@ def leshan(
     psk: Psk | None = None,
     connection_id: bool = False,
     queue: bool = False,
+    firmware: str | None = None,
 ) -> ClientProcess:
     """A device of the Leshan client library, `leshan` or `leshan-1`.
 
     `server` is "coap://HOST:PORT", or "coaps://…" with a `psk`. Values are text: times in Unix seconds,
     opaque in hexadecimal, booleans "0" or "1", links "object:instance"; a fourth path segment is a resource
     instance. `connection_id` offers RFC 9146 (`leshan` only); `queue` registers in queue mode.
+
+    With `firmware` it can be updated: "sound"; "damaged", every image is; "unchanged", it boots into what it
+    had.
     """
     classpath = CLIENTS[client].folder / "lib" / "*"
     # The device is short-lived and small: the fast compiler and one collector thread start it soonest.
@@ -87,6 +93,8 @@ def leshan(
         command += ["--connection-id", "yes"]
     if queue:
         command += ["--queue", "yes"]
+    if firmware is not None:
+        command += ["--firmware", firmware]
     return ClientProcess(client, command)
 
 

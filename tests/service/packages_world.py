@@ -33,10 +33,14 @@ class FakeGrants:
 
     grants: dict[str, ImageGrant] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    progress: list[str] = field(default_factory=list)
 
     async def resolve(self, token: str) -> ImageGrant | None:
         self.asked.append(token)
         return self.grants.get(token)
+
+    def fetched(self, token: str) -> None:
+        self.progress.append(token)
 
     def give(self, package: Package, token: str = "Abcdefghijklmnop") -> str:
         assert package.sha256 is not None

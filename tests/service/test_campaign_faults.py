@@ -7,169 +7,24 @@ service is the real one from the database to the sockets.
 import asyncio
 import contextlib
 import json
-import random
-import socket
-import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from sqlalchemy import insert, select
 
-from overair.accounts.model import Account
-from overair.accounts.sql import account_of, accounts
-from overair.campaigns.engine import Engine
-from overair.campaigns.model import CampaignStatus, NewCampaign, Row
-from overair.campaigns.service import Attempts, CampaignService
+from overair.campaigns.model import CampaignStatus, Row
 from overair.campaigns.texts import V3_STATUS, v3_reason
-from overair.devices.model import Provisioning
-from overair.devices.service import DeviceService
-from overair.devices.store import SqlDeviceStore
-from overair.doors.lwm2m.face import UdpFace
-from overair.doors.lwm2m.gateway import Gateway
-from overair.doors.lwm2m.updates.addresses import Addresses
-from overair.doors.lwm2m.updates.driver import Updates
-from overair.doors.lwm2m.updates.files import Files
-from overair.packages.service import PackageService
-from overair.packages.sql import packages
-from overair.platform.bandwidth import Bandwidth
-from overair.platform.clock import DAY_MS
-from overair.platform.database import metadata
-from overair.platform.limits import DEFAULT_LIMITS
-from overair.protocols import coap
-from overair.protocols.lwm2m.updating import Means
-from overair.simulator import (
-    MISBEHAVIOURS,
-    PROFILES,
-    Fleet,
-    Identity,
-    Misbehaviour,
-    SimulatedDevice,
-    identities,
-    make_image,
-)
+from overair.simulator import MISBEHAVIOURS, Misbehaviour, SimulatedDevice, UpdateState
 
-from ..inline import InlineDatabase
-from ..virtual import START_MS, LoopClock, VirtualLoop, run
+from ..virtual import run
+from .campaign_world import DAY, HOUR_MS, NEW, PROFILE, Loop, World, open_world
 
-DAY = 86_400
-PROFILE = PROFILES[3]
-NEW = "L0.0.00.00.06.01"
-IMAGE_BYTES = 20_000
 DAYS = 4
 """Enough for five retries of a lost connection, which take 17 hours, and for two attempts of a day."""
 
-
-class Loop(VirtualLoop):
-    """Addresses are found without a thread, which virtual time would not wait for."""
-
-    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
-        return socket.getaddrinfo(host, port, **options)
-
-
-class MemoryImages:
-    """The one image that there is."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def cached(self, _image_id: str, offset: int, length: int) -> bytes:
-        return self._body[offset : offset + length]
-
-    async def read(self, _image_id: str, offset: int, length: int) -> bytes:
-        return self._body[offset : offset + length]
-
-
-@dataclass
-class World:
-    """One account, one package, and the service around them."""
-
-    database: InlineDatabase
-    account: Account
-    devices: DeviceService
-    campaigns: CampaignService
-    address: tuple[str, int]
-
-    async def campaign(self, imeis: Sequence[str], days: int) -> str:
-        """Schedule a campaign that begins today; returns its id."""
-        today = START_MS // DAY_MS
-        asked = NewCampaign(
-            version="v3", name=None, package_name="package", version_from=PROFILE.firmware, version_to=NEW,
-            start_day=today, end_day=today + days - 1, windows=(), device_ids=tuple(imeis), auto_assign=True,
-        )  # fmt: skip
-        return (await self.campaigns.schedule(self.account, asked)).uuid
-
-    async def rows(self, campaign_id: str) -> dict[str, Row]:
-        page = await self.campaigns.rows(self.account.id, campaign_id, -1)
-        return {f"{row.imei:015}": row for row in page.rows}
-
-
-@contextlib.asynccontextmanager
-async def open_world(folder: Path) -> AsyncIterator[World]:
-    """Open the service without security, on virtual time; nothing in it may fail."""
-    clock, limits = LoopClock(), DEFAULT_LIMITS
-    image = make_image(PROFILE.make, PROFILE.model, NEW, IMAGE_BYTES)
-    async with InlineDatabase(f"sqlite:///{folder}/world.db") as database:
-        metadata.create_all(database.engine)
-        account = await _found(database, len(image))
-        devices = DeviceService(SqlDeviceStore(database), clock, limits)
-        package_service = PackageService(database, folder, clock, limits)
-        package_service.images = MemoryImages(image)  # type: ignore[assignment]
-        campaigns, attempts = CampaignService(database, clock, limits), Attempts(database, clock)
-        endpoint = coap.Endpoint(random=random.Random(1))
-        gateway: Gateway
-        face = UdpFace(endpoint, lambda event: gateway.handle(event))
-        gateway = Gateway(endpoint, devices, clock, limits, face.flush)
-        addresses = Addresses()
-        updates = Updates(
-            endpoint, gateway.registry, devices, package_service, attempts, addresses, clock, limits,
-            face.flush,
-        )  # fmt: skip
-        gateway.serve(
-            Files(
-                endpoint, package_service.images, updates, lambda _identity: None, Bandwidth(1e9),
-                gateway.answers, face.flush, b"x" * 16,
-            )  # fmt: skip
-        )
-        gateway.attend(updates)
-        engine = Engine(database, attempts, {"LWM2M": updates}, clock, limits, poll_seconds=900)
-        updates.on_heard, campaigns.wake = engine.heard, engine.wake
-        await gateway.start()
-        address = face.open("127.0.0.1", 0)
-        addresses.doors[Means.COAP] = address
-        running = asyncio.create_task(engine.run())
-        try:
-            yield World(database, account, devices, campaigns, address)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            await updates.close()
-            face.close()
-            await gateway.close()
-        assert [each.last_error for each in engine.standings if each.failures] == []
-
-
-async def _found(database: InlineDatabase, size_bytes: int) -> Account:
-    """Make the account and its package."""
-    values = {
-        "name": "0742000123-00001", "active": True, "licenses": 1000, "subscriptions": "mrc", "created_ms": 0,
-    }  # fmt: skip
-    await database.write(lambda connection: connection.execute(insert(accounts).values(values)))
-    account = await database.read(
-        lambda connection: account_of(connection.execute(select(accounts)).one())
-    )
-    package = {
-        "id": str(uuid.uuid4()), "account_id": account.id, "kind": "firmware", "name": "package",
-        "make": PROFILE.make, "model": PROFILE.model, "make_key": PROFILE.make.lower(),
-        "model_key": PROFILE.model.lower(), "version_from": PROFILE.firmware, "version_to": NEW,
-        "protocol": "LWM2M", "launch_ms": 0, "release_note": "", "size_bytes": size_bytes,
-        "sha256": bytes(32), "state": "ready", "created_ms": 0, "changed_ms": 0,
-    }  # fmt: skip
-    await database.write(lambda connection: connection.execute(insert(packages).values(package)))
-    return account
+SLOW = Misbehaviour(name="slow", changes=(("download_bytes_per_second", 200.0),))
 
 
 @dataclass
@@ -181,37 +36,23 @@ class Outcome:
     device: SimulatedDevice
     seen: list[tuple[float, str]]
     """Statuses that the row had on the way, with the time in seconds."""
+    begun_ms: int
+    """When the campaign was asked for."""
 
 
 async def play(folder: Path, faults: Mapping[str, Misbehaviour], days: int = DAYS) -> dict[str, Outcome]:
     """Have a campaign with a device of each kind; returns by the kind's name what became of it."""
-    fleet = [
-        msgspec.structs.replace(each, profile=PROFILE) for each in identities(len(faults))
-    ]
-    names = {identity.imei: name for identity, name in zip(fleet, faults, strict=True)}
-    async with open_world(folder) as world:
-        await world.devices.add(
-            world.account.id, [Provisioning(int(each.imei), protocol="LWM2M") for each in fleet]
-        )
-        simulated = Fleet(
-            fleet, world.address, random=random.Random(1),
-            misbehaviours={imei: faults[name] for imei, name in names.items()},
-        )  # fmt: skip
-        await simulated.start()
-        await simulated.all_registered.wait()
-        await asyncio.sleep(600)
-        campaign_id = await world.campaign(list(names), days)
+    async with open_world(folder) as world, world.fleet(list(faults.values())) as fleet:
+        devices = {each.identity.imei: each for each in fleet.devices}
+        begun_ms = world.clock.now_ms()
+        campaign_id = await world.campaign(list(devices), days)
         seen = await _watch(world, campaign_id, days)
         rows = await world.rows(campaign_id)
-        status = (await world.campaigns.campaign(world.account.id, campaign_id)).status
-        assert status is CampaignStatus.ENDED
-        records = {
-            imei: json.loads(await world.devices.show(world.account.id, imei)) for imei in names
-        }
-        await simulated.stop()
-    devices = {each.identity.imei: each for each in simulated.devices}
+        assert await world.status(campaign_id) is CampaignStatus.ENDED
+        records = {imei: json.loads(await world.devices.show(world.account.id, imei)) for imei in devices}
     return {
-        name: Outcome(rows[imei], records[imei], devices[imei], seen[imei]) for imei, name in names.items()
+        name: Outcome(rows[imei], records[imei], device, seen[imei], begun_ms)
+        for name, (imei, device) in zip(faults, devices.items(), strict=True)
     }
 
 
@@ -240,7 +81,122 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     return run(play(tmp_path_factory.mktemp("faults"), MISBEHAVIOURS), Loop)
 
 
-def test_x(outcomes):
-    for name, o in outcomes.items():
-        print(name, "|", o.row.status, o.row.detail, o.row.attempts, o.row.updated_ms/3.6e6 - START_MS/3.6e6, o.device.firmware == NEW, o.device.update_tally, o.device.update_state, [(round(t/3600,2), s) for t, s in o.seen])
-    assert 0
+OK = "Upgrade completed successfully"
+STORAGE, MEMORY = "insufficient storage", "insufficient memory"
+LOST, DAMAGED, UNSUPPORTED = "connection lost", "integrity check failed", "unsupported package"
+URI, BROKEN, PROTOCOL = "invalid URI", "update failed", "unsupported protocol"
+CANCELLED, DEFERRED = "cancelled by device", "deferred"
+UNCHANGED, SILENT = "version unchanged", "no response"
+
+# Why it failed, or OK; how many attempts there were; about how many hours that took. The rows of
+# spec lwm2m.md 8.4 (results), 8.5 (delivery), 8.6 (limits) and 8.7 (verdicts); the words are those of
+# spec device-record.md, section 7.
+EXPECTED: dict[str, tuple[str, int, float]] = {
+    "download-result-2": (STORAGE, 1, 0),  # 8.4, 2: no retry
+    "download-result-3": (MEMORY, 2, 0),  # 3: once more, with smaller blocks
+    "download-result-4": (LOST, 6, 17.3),  # 4: after 5, 15, 60, 240, 720 minutes
+    "download-result-5": (DAMAGED, 2, 0),  # 5: once more
+    "download-result-6": (UNSUPPORTED, 1, 0),
+    "download-result-7": (URI, 2, 0),  # 7: once more, by another form of the URI
+    "download-result-8": (BROKEN, 2, 0),
+    "download-result-9": (PROTOCOL, 2, 0),  # 9: once more, by the next protocol
+    "download-result-10": (CANCELLED, 1, 0),
+    "download-result-11": (DEFERRED, 1, 0),  # before there is anything to defer
+    "install-result-2": (STORAGE, 1, 0),
+    "install-result-3": (MEMORY, 2, 0),
+    "install-result-4": (LOST, 6, 17.3),
+    "install-result-5": (DAMAGED, 2, 0),
+    "install-result-6": (UNSUPPORTED, 1, 0),
+    "install-result-7": (URI, 2, 0),
+    "install-result-8": (BROKEN, 2, 0),
+    "install-result-9": (PROTOCOL, 2, 0),
+    "install-result-10": (CANCELLED, 1, 0),
+    "install-result-11": (DEFERRED, 1, 1),  # 11: its period, which is none, and an hour
+    "never-downloads": (LOST, 1, 24),  # 8.6: a device that says it downloads has the whole time for it
+    "download-hangs": (LOST, 6, 20.3),  # 8.6: 30 minutes without progress each time
+    "downloaded-deaf": (LOST, 1, 24),
+    "install-hangs": (SILENT, 1, 1),  # 8.6: 60 minutes
+    "never-returns": (SILENT, 1, 24),
+    "silent-reboot": (OK, 1, 6),
+    "reboot-before-download": (OK, 1, 0),
+    "reboot-while-downloading": (OK, 1, 0),
+    "reboot-after-download": (OK, 1, 0),
+    "power-cut": (OK, 2, 0),  # 8: Execute only, for the package is still there
+    "connection-lost": (OK, 2, 0.1),  # 4: after 5 minutes
+    "claims-success": (UNCHANGED, 1, 0.5),  # 8.7: previous, 1; after 30 minutes
+    "rolls-back": (UNCHANGED, 1, 0),  # 8.7: previous, 0
+    "result-lost": (OK, 1, 0),  # 8.7: target, 0
+    "defers": (OK, 1, 0.2),
+    "cancels": (CANCELLED, 1, 0),
+    "moves": (OK, 1, 24),  # without DTLS nobody knows where it is until its next Update
+    "sleeps": (OK, 1, 0.2),
+    "push-too-large": (STORAGE, 1, 0),  # 4.13, and no other way to deliver
+    "push-incomplete": (LOST, 6, 17.3),  # 4.08, each time
+    "not-allowed": (PROTOCOL, 1, 0),  # no way to deliver is left
+    "internal-error": (LOST, 4, 1.3),  # 5.00: after 5, 15, 60 minutes
+    "ignores-uri": (SILENT, 1, 0.25),  # 8.6: first activity after 15 minutes
+    "auto-install": (OK, 1, 0),
+    "zephyr-like": (OK, 1, 0),
+    "anjay-like": (OK, 1, 0),
+    "push-only": (OK, 1, 0),
+    "pull-only": (OK, 1, 0),
+    "http-only": (PROTOCOL, 1, 0),  # this service has no HTTP door
+}
+
+
+def test_every_misbehaviour_is_expected_somehow() -> None:
+    assert set(EXPECTED) == set(MISBEHAVIOURS)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_the_owner_reads(outcomes: dict[str, Outcome], name: str) -> None:
+    outcome = outcomes[name]
+    why, attempts, hours = EXPECTED[name]
+    status, reason = ("UpgradeSuccess", OK) if why == OK else ("UpgradeFailed", f"Upgrade failed, {why}")
+    row = outcome.row
+    assert (V3_STATUS[row.status], v3_reason(row, 42)) == (status, reason)
+    assert row.attempts == attempts
+    assert (row.updated_ms - outcome.begun_ms) / HOUR_MS == pytest.approx(hours, abs=0.1 + hours / 50)
+    assert row.next_ms is None
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_record_says_what_the_device_has(outcomes: dict[str, Outcome], name: str) -> None:
+    outcome = outcomes[name]
+    succeeded = EXPECTED[name][0] == OK
+    record, device = outcome.record, outcome.device
+    # One that never came back had flashed the new one, and nobody knows.
+    assert record["firmware"] == device.firmware == (NEW if succeeded else PROFILE.firmware)
+    assert ("statusTime" in record) is succeeded
+    assert record["licenseAssigned"] is True
+    assert device.update_tally.booted == int(succeeded)
+    assert device.update_tally.flashed == int(succeeded or name == "never-returns")
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_statuses_on_the_way(outcomes: dict[str, Outcome], name: str) -> None:
+    statuses = [status for _, status in outcomes[name].seen]
+    assert set(statuses[:-1]) <= {"UpgradeScheduled", "UpgradePending"}
+    assert statuses[-1] == ("UpgradeSuccess" if EXPECTED[name][0] == OK else "UpgradeFailed")
+
+
+async def _interrupted(folder: Path) -> None:
+    """Have the service end in the middle of a download, and a device that stops to report by itself."""
+    async with contextlib.AsyncExitStack() as stack:
+        async with open_world(folder) as world:
+            fleet = await stack.enter_async_context(world.fleet([SLOW]))
+            (device,) = fleet.devices
+            campaign_id = await world.campaign([device.identity.imei], 1)
+            await asyncio.sleep(30)
+            assert device.update_state is UpdateState.DOWNLOADING
+        # A notification that nobody confirms is the last one (RFC 7641, section 4.5).
+        device._observations.clear()
+        async with open_world(folder, world.address[1]) as again:
+            await asyncio.sleep(300)
+            row = (await again.rows(campaign_id))[device.identity.imei]
+    assert V3_STATUS[row.status] == "UpgradeSuccess"
+    assert (device.update_tally.downloads, device.update_tally.booted) == (1, 1)
+
+
+def test_after_a_restart_devices_are_asked_to_report_again(tmp_path: Path) -> None:
+    run(_interrupted(tmp_path), Loop)

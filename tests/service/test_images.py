@@ -307,7 +307,7 @@ async def test_a_cap_on_bandwidth_is_shared(tmp_path: Path, monkeypatch: pytest.
 
     async with open_doors(tmp_path, replace(Limits(), download_bytes_per_second=1000.0)) as doors:
         path = doors.grants.give(await add(doors))
-        monkeypatch.setattr("overair.doors.images.host.asyncio.sleep", counted)
+        monkeypatch.setattr("overair.doors.images.sending.asyncio.sleep", counted)
         await asyncio.gather(doors.client.get(path), doors.client.get(path))
     # Everything after the first second's worth has to wait for its turn.
     assert max(slept) > 2 * len(IMAGE) / 1000 - 2

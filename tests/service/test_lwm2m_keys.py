@@ -5,6 +5,7 @@ Spec lwm2m.md, sections 2.3 and 10.2.
 
 import asyncio
 import contextlib
+from unittest import mock
 
 from overair.credentials.memory import MemoryCredentialStore
 from overair.devices.memory import MemoryDeviceStore
@@ -71,6 +72,23 @@ async def test_a_removed_key_ends_associations_and_the_registration() -> None:
         assert (len(door.engine), len(door.gateway.security)) == (0, 0)
         assert len(door.gateway.registry) == 0
         assert await door.kept() is None
+
+
+@virtual
+async def test_a_handshake_reads_its_key_once_and_takes_the_registration_along() -> None:
+    async with door_and_device() as (door, device):
+        asked: list[bytes] = []
+        keys_of = door.ring._reader.keys_of
+        with mock.patch.object(
+            door.ring._reader, "keys_of", lambda identity: asked.append(identity) or keys_of(identity)
+        ):
+            device.rebind()
+            await device.shake_hands()
+        assert asked == [IDENTITY]
+        device.asked.clear()
+        await door.service.request_report(ACCOUNT_ID, IMEI)
+        await asyncio.sleep(5)
+        assert device.asked  # where it is now
 
 
 @virtual

@@ -59,7 +59,9 @@ class Chronicle:
             put_checked(connection, kept)
             self._take(kept)
 
-        def noting_add(connection: Any, campaign_id: int, imeis: Iterable[int], now_ms: int, **said: Any) -> None:
+        def noting_add(
+            connection: Any, campaign_id: int, imeis: Iterable[int], now_ms: int, **said: Any
+        ) -> None:
             kept = list(imeis)
             add(connection, campaign_id, kept, now_ms, **said)
             for imei in kept:

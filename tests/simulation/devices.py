@@ -28,6 +28,7 @@ class Member:
     def __init__(self, device: SimulatedDevice, address: Address, ether: Ether) -> None:
         self.device = device
         self.address = address
+        self.first_firmware = device.firmware
         self.refusals = 0
         self.heard_of: list[tuple[float, str]] = []
         """What happened to it from outside, with the time."""
@@ -36,11 +37,18 @@ class Member:
         self._timer: asyncio.TimerHandle | None = None
         self._moves = 0
         self._is_refused = False
+        self._is_open = True
+        """Whether it has sent anything from its address: until then a NAT lets nothing in."""
         ether.bind(address, self._receive)
 
     @property
     def imei(self) -> int:
         return int(self.device.identity.imei)
+
+    @property
+    def may_be_away(self) -> bool:
+        """Whether nobody can expect that it comes back: it ended in an update, or waits to be switched on."""
+        return self.device.misbehaviour.name == "never-returns" or self._is_refused
 
     @property
     def is_secure(self) -> bool:
@@ -71,6 +79,7 @@ class Member:
         """Be somewhere else, without the device's knowing."""
         self._ether.release(self.address)
         self.address = address
+        self._is_open = False
         self._ether.bind(address, self._receive)
         self.note(f"moved to {address[0]}:{address[1]}")
 
@@ -78,6 +87,7 @@ class Member:
         """Send what the device has to send, and see when it is due."""
         device = self.device
         for datagram, peer in device.outbox:
+            self._is_open = True
             self._ether.send(datagram, self.address, peer)  # type: ignore[arg-type]
         device.outbox.clear()
         if device.wants_new_address:
@@ -102,6 +112,8 @@ class Member:
                 return address
 
     def _receive(self, datagram: bytes, source: Address) -> None:
+        if not self._is_open:
+            return
         now = self._loop.time()
         ours = PLAIN if not self.is_secure else SECURE
         self.device.receive(datagram, now, None if source == ours else source)
@@ -141,8 +153,10 @@ class Devices:
         address = (f"10.0.{number // 250}.{number % 250 + 1}", 10_000)
         random = random_module.Random(self._random.getrandbits(64))
         said: dict[str, Any] = {"random": random, "misbehaviour": misbehaviour, "homes": HOMES}
-        device = SimulatedDevice(identity, PLAIN, **said) if psk is None else SecureDevice(
-            identity, SECURE, psk, **said
+        device = (
+            SimulatedDevice(identity, PLAIN, **said)
+            if psk is None
+            else SecureDevice(identity, SECURE, psk, **said)
         )
         member = Member(device, address, self._ether)
         device.fetcher = lambda fetch: self._fetch(member, fetch)

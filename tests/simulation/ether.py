@@ -112,7 +112,11 @@ class EtherSocket:
     """What a face takes for its UDP socket."""
 
     def __init__(
-        self, ether: Ether, take: Callable[[bytes, Address, float], None], drained: Callable[[], None], _busy: Any
+        self,
+        ether: Ether,
+        take: Callable[[bytes, Address, float], None],
+        drained: Callable[[], None],
+        _busy: Any,
     ) -> None:
         self._ether = ether
         self._take = take

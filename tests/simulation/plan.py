@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random as random_module
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
 
 from overair.campaigns.model import Window
 from overair.platform.limits import Limits
+from overair.protocols.lwm2m.content import OPAQUE
 from overair.simulator import MISBEHAVIOURS, PROFILES, TWO_COMPONENTS, Misbehaviour
 from overair.simulator.misbehaviour import NONE
 from overair.simulator.profile import COAP, COAPS, HTTP, PULL_AND_PUSH, Identity, Profile, identities
@@ -84,7 +86,9 @@ class Plan:
 
     @property
     def last_day(self) -> int:
-        return max((int(each.asked_at / DAY) + each.start_in_days + each.days for each in self.campaigns), default=1)
+        return max(
+            (int(each.asked_at / DAY) + each.start_in_days + each.days for each in self.campaigns), default=1
+        )
 
 
 def draw(seed: int) -> Plan:
@@ -103,12 +107,18 @@ def draw(seed: int) -> Plan:
     plan.packages = [package for model in models for package in _packages(random, model)]
     plan.campaigns = [_campaign(random, plan, number) for number in range(random.choice((1, 1, 2, 2, 3)))]
     kills = random.choice((0, 1, 2, 4, 8))
-    plan.kills = tuple((int(random.expovariate(1 / (40 * count))), random.random() < 0.5) for _ in range(kills))
+    plan.kills = tuple(
+        (int(random.expovariate(1 / (40 * count))), random.random() < 0.5) for _ in range(kills)
+    )
     return plan
 
 
 def _size(random: random_module.Random) -> int:
-    return random.choice((3, 5, 8, 8, 12, 12, 16, 20, 30, 60)) if random.random() < 0.97 else random.randint(100, 300)
+    return (
+        random.choice((3, 5, 8, 8, 12, 12, 16, 20, 30, 60))
+        if random.random() < 0.97
+        else random.randint(100, 300)
+    )
 
 
 def _limits(random: random_module.Random) -> Limits:
@@ -127,7 +137,7 @@ def _limits(random: random_module.Random) -> Limits:
 def _devices(random: random_module.Random, count: int, models: list[Profile]) -> list[DeviceSpec]:
     faulty = random.choice((0.0, 0.3, 0.6, 1.0))
     secure = random.choice((0.0, 0.3, 1.0))
-    return [
+    drawn = [
         DeviceSpec(
             identity=Identity(identity.imei, identity.mdn, _profile(random, random.choice(models))),
             misbehaviour=random.choice(list(MISBEHAVIOURS.values())) if random.random() < faulty else NONE,
@@ -137,6 +147,16 @@ def _devices(random: random_module.Random, count: int, models: list[Profile]) ->
         )
         for identity in identities(count)
     ]
+    return [_able(spec) for spec in drawn]
+
+
+def _able(spec: DeviceSpec) -> DeviceSpec:
+    """Return a device that can get an image in some way: one behind DTLS that takes no bytes pulls by it."""
+    profile = spec.identity.profile
+    if not spec.secure or OPAQUE in profile.formats or COAPS in profile.protocols:
+        return spec
+    able = msgspec.structs.replace(profile, protocols=(COAP, COAPS))
+    return replace(spec, identity=msgspec.structs.replace(spec.identity, profile=able))
 
 
 def _profile(random: random_module.Random, model: Profile) -> Profile:
@@ -164,15 +184,20 @@ def _packages(random: random_module.Random, model: Profile) -> list[PackageSpec]
             size_bytes=random.choice((2000, 5000, 12_000, 40_000)),
             fits=random.random() < 0.95,
         )
-        for before, after in zip(versions, versions[1:], strict=False)
+        for before, after in pairwise(versions)
     ]
 
 
 def _campaign(random: random_module.Random, plan: Plan, number: int) -> CampaignSpec:
     package = random.choice(plan.packages) if number else plan.packages[0]
-    asked_at = random.uniform(2.5 * HOUR, 6 * HOUR) + number * random.choice((0, 0, 0, DAY))
+    follows = plan.packages.index(package) % 2 and random.random() < 0.8  # on what another campaign brings
+    asked_at = random.uniform(2.5 * HOUR, 6 * HOUR) + (random.choice((1, 2)) * DAY if follows else 0)
     start_in_days = random.choice((0, 0, 0, 1, 2))
-    fitting = [place for place, device in enumerate(plan.devices) if device.identity.profile.model == package.profile.model]
+    fitting = [
+        place
+        for place, device in enumerate(plan.devices)
+        if device.identity.profile.model == package.profile.model
+    ]
     others = [place for place, _ in enumerate(plan.devices) if place not in fitting]
     listed = [place for place in fitting if random.random() < random.choice((0.5, 1.0))]
     listed += [place for place in others if random.random() < 0.1]

@@ -1,4 +1,4 @@
-"""The service of a world: the real one from the database's rows to the sockets' edge, that can die and return.
+"""The service of a world: the real one from the database's rows to the sockets, that can die and return.
 
 Real are domain, campaign engine, gateway, driver, file server, CoAP and DTLS. The database is SQLite without
 threads, the sockets are the ether's, images and keys are in memory; the doors of owners are left out, and
@@ -117,7 +117,12 @@ class Service:
     dtls: dtls.Server
 
     def __init__(
-        self, folder: Path, ether: Ether, random: random_module.Random, limits: Limits, broken: Callable[[str], None]
+        self,
+        folder: Path,
+        ether: Ether,
+        random: random_module.Random,
+        limits: Limits,
+        broken: Callable[[str], None],
     ) -> None:
         self.folder = folder
         self.images = MemoryImages()
@@ -131,6 +136,11 @@ class Service:
         self._face: faces.UdpFace | None = None
         self._saved = b""
         self._is_open = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is there for owners."""
+        return self.life.is_alive and self._is_open
 
     @property
     def url(self) -> str:
@@ -161,7 +171,7 @@ class Service:
 
     async def ask(self, use: Callable[[Service], Coroutine[Any, Any, T]]) -> T:
         """Have the service do something; raises :class:`Unanswered`, or what it raises."""
-        if not self.life.is_alive or not self._is_open:
+        if not self.is_open:
             raise Unanswered
         life = self.life
         asked = life.spawn(use(self))

@@ -34,7 +34,10 @@ def _story(world: World, member: Member) -> list[str]:
     events = [(at, what) for at, what in member.heard_of]
     events += [(each.at, f"    {each.what} {each.path} {each.detail}") for each in device.history]
     events += [
-        (turn.at, f"        campaign {turn.campaign_id}: {turn.status}, attempt {turn.attempts} {turn.detail or ''}")
+        (
+            turn.at,
+            f"        campaign {turn.campaign_id}: {turn.status}, {turn.attempts} {turn.detail or ''}",
+        )
         for turn in world.chronicle.turns.get(member.imei, [])
     ]
     return [head, *[f"{clock_text(at)}  {what}" for at, what in sorted(events, key=lambda each: each[0])]]

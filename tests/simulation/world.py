@@ -1,4 +1,4 @@
-"""A world from a seed: devices, a service that is killed and started again, an owner, bad weather, and time."""
+"""A world from a seed: devices, a service that is killed and started again, an owner, bad weather, time."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from overair.campaigns.model import (
 )
 from overair.campaigns.tables import campaigns as campaign_table
 from overair.devices.model import Provisioning
-from overair.packages.model import WrongState
 from overair.packages.model import UnknownPackage as PackageGone
+from overair.packages.model import WrongState
 from overair.packages.sql import packages
 from overair.platform.clock import DAY_MS
 from overair.platform.database import metadata
@@ -64,7 +64,9 @@ class World:
         self.loop = asyncio.get_running_loop()
         self.ether = Ether(self.chance("ether"))
         self.devices = Devices(self.ether, self.chance("devices"), self._fetch)
-        self.service = Service(folder, self.ether, self.chance("service"), plan.limits, self.chronicle.complain)
+        self.service = Service(
+            folder, self.ether, self.chance("service"), plan.limits, self.chronicle.complain
+        )
         self.account: Account
         self.answered: dict[str, Any] = {}
         """What owners were told: the ids of campaigns by name, and what became of them."""
@@ -89,6 +91,9 @@ class World:
         await self._calm_down()
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
+        if not self.service.is_open:
+            await self.service.kill()
+            await self.service.start()
 
     async def close(self) -> None:
         """End it."""
@@ -142,7 +147,9 @@ class World:
             self.service.keys.add(member.imei, psk)
         if spec.added:
             await self.insist(
-                lambda service: service.devices.add(self.account.id, [Provisioning(member.imei, protocol="LWM2M")])
+                lambda service: service.devices.add(
+                    self.account.id, [Provisioning(member.imei, protocol="LWM2M")]
+                )
             )
         await asyncio.sleep(max(0.0, spec.on_at - self.loop.time()))
         member.start()
@@ -187,7 +194,10 @@ class World:
     async def _weather(self) -> None:
         random = self.chance("weather")
         while not self._calm:
-            self.ether.up, self.ether.down = _faults(random, self.plan.roughness), _faults(random, self.plan.roughness)
+            self.ether.up, self.ether.down = (
+                _faults(random, self.plan.roughness),
+                _faults(random, self.plan.roughness),
+            )
             await asyncio.sleep(random.expovariate(1 / HOUR))
 
     # -- the service -------------------------------------------------------------------------------
@@ -247,7 +257,9 @@ class World:
         while True:
             asked = self._new_campaign(spec)
             try:
-                made = await self.service.ask(lambda service: service.campaigns.schedule(self.account, asked))
+                made = await self.service.ask(
+                    lambda service, asked=asked: service.campaigns.schedule(self.account, asked)
+                )
             except Unanswered:
                 await asyncio.sleep(60)
                 known = await self.insist(lambda service: _named(service, spec.name))
@@ -288,7 +300,9 @@ class World:
 
     async def _prolong(self, spec: CampaignSpec, campaign_id: str) -> None:
         try:
-            known = await self.service.ask(lambda service: service.campaigns.campaign(self.account.id, campaign_id))
+            known = await self.service.ask(
+                lambda service: service.campaigns.campaign(self.account.id, campaign_id)
+            )
             end_day = known.end_day + 1
             await self.service.ask(
                 lambda service: service.campaigns.change_dates(
@@ -303,7 +317,9 @@ class World:
 
     async def _withdraw(self, package: PackageSpec) -> None:
         try:
-            known = await self.insist(lambda service: service.packages.get_named(self.account.id, package.name))
+            known = await self.insist(
+                lambda service: service.packages.get_named(self.account.id, package.name)
+            )
             await self.service.ask(lambda service: service.packages.withdraw(known.id))
         except (Unanswered, PackageGone, WrongState) as refused:
             self.chronicle.note(f"{package.name} not withdrawn: {refused!r}")
@@ -454,7 +470,9 @@ async def _named(service: Service, name: str) -> str | None:
 
 async def _unclosed(service: Service) -> tuple[int, int]:
     """Return how many campaigns are not closed, and the last day of all."""
-    query = select(func.count(), func.max(campaign_table.c.end_day)).where(campaign_table.c.closed_ms.is_(None))
+    query = select(func.count(), func.max(campaign_table.c.end_day)).where(
+        campaign_table.c.closed_ms.is_(None)
+    )
     count, last_day = await service.database.read(lambda connection: connection.execute(query).one())
     return count, last_day or TODAY
 

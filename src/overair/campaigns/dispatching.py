@@ -15,6 +15,9 @@ from overair.platform.limits import Limits
 
 PORTION = 200
 """Rows in one transaction: a registration waits for no longer than that takes."""
+ASLEEP = 20
+"""More rows than there are places: some of their devices will be asleep."""
+HEARD = (RowStatus.REACHABLE, RowStatus.PENDING, RowStatus.REFUSED)
 
 
 class Candidates(msgspec.Struct, frozen=True):
@@ -35,16 +38,16 @@ def heard_rows(connection: Connection, imeis: Sequence[int]) -> list[Row]:
     return [row for row in rows.open_rows(connection, imeis) if row.status in ROW_IDLE]
 
 
-def due_rows(
-    connection: Connection, campaigns: Sequence[Campaign], now_ms: int, *, places: bool
-) -> list[Row]:
+def due_rows(connection: Connection, campaigns: Sequence[Campaign], now_ms: int, places: int) -> list[Row]:
     """Return rows that it is time to look at; without *places* only those of devices to be looked for."""
-    statuses = (RowStatus.REACHABLE, RowStatus.PENDING, RowStatus.REFUSED, RowStatus.WAITING)
     share = max(1, PORTION // max(1, len(campaigns)))
+    # No more than there is room for, or all that wait would be looked at for every place that comes free.
+    heard_share = min(share, places + ASLEEP) if places > 0 else 0
     found: list[Row] = []
     for campaign in campaigns:
-        for status in statuses if places else (RowStatus.WAITING,):
-            found += rows.due(connection, campaign.id, status, now_ms, share)
+        for status in HEARD if heard_share else ():
+            found += rows.due(connection, campaign.id, status, now_ms, heard_share)
+        found += rows.due(connection, campaign.id, RowStatus.WAITING, now_ms, share)
     return found[:PORTION]
 
 
@@ -102,7 +105,7 @@ class _Looking:
         members = rows.members(connection, self._campaign.id, imeis)
         idle = [row for row in members.values() if row.status in ROW_IDLE]
         heard = contacts(connection, imeis)
-        devices = devices_of(connection, self._campaign.account_id, imeis)
+        devices = devices_of(connection, self._campaign.account_id, list(heard))  # of others nothing is asked
         after: dict[int, Row] = {}
         for row in idle:
             known = self._known(row, devices.get(row.imei), heard.get(row.imei), ready)

@@ -71,10 +71,14 @@ def close_portion(
     Returns the device after which to go on, None at the end; and those whose attempts are to be stopped.
     """
     campaign = sql.get(connection, campaign_id)
-    portion = rows.open_page(connection, campaign_id, after, PORTION)
+    if not campaign.open_rows:
+        return None, []
+    only_running = _only_running(connection, campaign, limits)
+    portion = only_running or rows.open_page(connection, campaign_id, after, PORTION)
     changed = {row.imei: plan.closed(row, campaign, limits, now_ms) for row in portion}
-    # Not those that run and are as they were: until they end, this is looked at again and again.
-    rows.put(connection, [after for row in portion if (after := changed[row.imei]) not in (None, row)])
+    # Not those that run and are as they were: until they end, they are looked at again and again.
+    before = {row.imei: row for row in portion}
+    rows.put(connection, [row for row in changed.values() if row is not None and row != before[row.imei]])
     stay = [row for row in portion if changed[row.imei] is None]
     rows.close(connection, stay)
     running = [row.imei for row in portion if row.status is RowStatus.RUNNING]
@@ -84,7 +88,8 @@ def close_portion(
         account = sql.account_of_campaign(connection, campaign)
         licenses.upgrade_failed(connection, account, aborted, campaign.uuid, now_ms)
     checking.released(connection, campaign_id, gone)
-    return (portion[-1].imei if len(portion) == PORTION else None), running
+    more = not only_running and len(portion) == PORTION
+    return (portion[-1].imei if more else None), running
 
 
 def close_unchecked(connection: Connection, campaign_id: int, now_ms: int) -> bool:
@@ -109,6 +114,17 @@ def overdue(connection: Connection, campaigns: Sequence[Campaign], now_ms: int) 
     for campaign in campaigns:
         found += rows.due(connection, campaign.id, RowStatus.RUNNING, now_ms, PORTION)
     return found
+
+
+def _only_running(connection: Connection, campaign: Campaign, limits: Limits) -> list[Row]:
+    """Return the rows whose attempts run, where no others are open any more; else none.
+
+    They are looked at until they end, and to find them among all rows would take long each time.
+    """
+    if campaign.status is not CampaignStatus.ENDED or campaign.open_rows > limits.attempts_at_once:
+        return []
+    running = rows.of_status(connection, campaign.id, RowStatus.RUNNING, campaign.open_rows)
+    return running if len(running) == campaign.open_rows else []
 
 
 def _end(connection: Connection, campaign: Campaign, said: Mapping[int, Ended]) -> set[int]:

@@ -119,7 +119,10 @@ class Engine:
                 partial(checking.auto_add_portion, campaign_id=campaign.id, now_ms=now_ms)
             ):
                 continue
-        return await self._database.write(partial(_move, campaign_id=campaign.id, now_ms=now_ms))
+        moved = await self._database.write(partial(_move, campaign_id=campaign.id, now_ms=now_ms))
+        if moved:
+            self.on_told()
+        return moved
 
     async def _close(self, campaign: Campaign) -> bool:
         """Let go of the devices of a campaign that is over."""
@@ -164,7 +167,7 @@ class Engine:
         if not campaigns:
             return False
         places = self._limits.attempts_at_once - len(self._running)
-        query = partial(_candidates, campaigns=campaigns, heard=heard, now_ms=now_ms, places=places > 0)
+        query = partial(_candidates, campaigns=campaigns, heard=heard, now_ms=now_ms, places=places)
         candidates = await self._database.read(query)
         if not candidates:
             return bool(self._heard)
@@ -202,7 +205,13 @@ class Engine:
         protocols = {campaign.id: campaign.protocol for campaign in campaigns}
         for row in overdue:
             self._drivers[protocols[row.campaign_id]].stop(row.imei)
-            await self._attempts.failed(row.campaign_id, row.imei, row.attempts, ending.NO_RESPONSE, None)
+        # All at once, so that they share transactions.
+        await asyncio.gather(
+            *(
+                self._attempts.failed(row.campaign_id, row.imei, row.attempts, ending.NO_RESPONSE, None)
+                for row in overdue
+            )
+        )
         return len(overdue) >= ending.PORTION
 
     async def _tell(self) -> bool:
@@ -214,6 +223,7 @@ class Engine:
             )
             while await self._database.write(portion):
                 continue
+            self.on_told()
         return False
 
 
@@ -237,11 +247,11 @@ def _candidates(
     campaigns: Mapping[int, Campaign],
     heard: Iterable[int],
     now_ms: int,
-    places: bool,
+    places: int,
 ) -> dispatching.Candidates:
     found = [row for row in dispatching.heard_rows(connection, list(heard)) if row.campaign_id in campaigns]
     if len(found) < dispatching.PORTION:
-        found += dispatching.due_rows(connection, list(campaigns.values()), now_ms, places=places)
+        found += dispatching.due_rows(connection, list(campaigns.values()), now_ms, places)
     by_campaign = checking.by_campaign(found[: dispatching.PORTION])
     return dispatching.Candidates(
         {number: list(dict.fromkeys(row.imei for row in of_it)) for number, of_it in by_campaign.items()}

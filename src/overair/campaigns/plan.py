@@ -13,6 +13,8 @@ from overair.campaigns.states import CAMPAIGN_OVER, CampaignEvent, RowEvent, nex
 from overair.platform.clock import DAY_MS
 from overair.platform.limits import Limits
 
+DETAIL_CHARACTERS = 255
+
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a device when its row is looked at."""
@@ -81,7 +83,7 @@ def row_after(
 
 
 def without_place(row: Row, now_ms: int) -> Row:
-    """Return an idle row for which an attempt could begin if there were a place: it is due as soon as one is."""
+    """Return an idle row for which an attempt could begin if there were a place: it is due until there is."""
     if row.status is RowStatus.WAITING:
         return _changed(row, RowEvent.HEAR, now_ms, next_ms=now_ms)
     if row.next_ms is not None and row.next_ms <= now_ms:
@@ -184,7 +186,8 @@ def _postponed(row: Row, now_ms: int, until_ms: int) -> Row:
 
 
 def _ended(row: Row, event: RowEvent, detail: str | None, now_ms: int) -> Row:
-    return _changed(row, event, now_ms, detail=detail, next_ms=None, not_before_ms=None)
+    shown = None if detail is None else detail[:DETAIL_CHARACTERS]
+    return _changed(row, event, now_ms, detail=shown, next_ms=None, not_before_ms=None)
 
 
 def _changed(row: Row, event: RowEvent, now_ms: int, **changes: object) -> Row:

@@ -1,7 +1,6 @@
 """What owners do with campaigns, and what drivers say of attempts."""
 
 import asyncio
-import uuid as uuids
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -9,10 +8,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from overair.accounts.model import Account
-from overair.campaigns import checking, ending, rows, rules, sql, states, telling
+from overair.campaigns import checking, ending, owners, rows, rules, sql, states
 from overair.campaigns.model import (
-    AlreadyEnded,
-    AlreadyStarted,
     Campaign,
     CampaignPage,
     CampaignStatus,
@@ -21,24 +18,20 @@ from overair.campaigns.model import (
     MemberChange,
     NewCampaign,
     NotEnoughLicenses,
-    NotStarted,
     RowPage,
     RowStatus,
     TooManyDevices,
-    UnknownPackage,
     Version,
     Window,
 )
-from overair.campaigns.states import CAMPAIGN_OVER, OPEN_TO_MEMBERS, CampaignEvent
 from overair.licenses.rules import has_any
-from overair.packages import sql as packages
-from overair.packages.model import Package
-from overair.packages.model import State as PackageState
 from overair.platform.clock import DAY_MS, Clock
 from overair.platform.database import Database
 from overair.platform.limits import Limits
 
-NAME_CHARACTERS = 255
+PORTION = 5000
+"""Rows that are only added in one transaction: some tens of milliseconds."""
+TOTALS = 1000  # campaigns; those whose listings go on are counted again
 STRAY_CHARACTERS = 64
 _SHOWN_IN_HISTORY = frozenset(states.ROW_FINAL - {RowStatus.REJECTED})
 
@@ -51,6 +44,8 @@ class CampaignService:
         self._clock = clock
         self._limits = limits
         self.wake: Callable[[], None] = lambda: None
+        self._totals: dict[int, int] = {}
+        """What was counted for first pages: of a million rows that takes longer than to read a page."""
 
     async def schedule(self, account: Account, asked: NewCampaign) -> Campaign:
         """Store a campaign and its devices; they are checked afterwards (spec api-v3.md, section 5.1).
@@ -62,7 +57,22 @@ class CampaignService:
         self._check_amounts(asked.windows, asked.device_ids)
         if not has_any(account):
             raise NotEnoughLicenses("the account has no subscription")
-        campaign = await self._database.write(partial(_schedule, account=account, asked=asked, now_ms=now_ms))
+        imeis, strays = _sorted_out(asked.device_ids)
+        first, *others = _portions(imeis, PORTION)
+        campaign = await self._database.write(
+            partial(
+                owners.schedule, account=account, asked=asked, imeis=first, strays=strays, whole=not others,
+                now_ms=now_ms,
+            )
+        )  # fmt: skip
+        for portion in others:
+            await self._database.write(
+                partial(rows.add, campaign_id=campaign.id, imeis=portion, now_ms=now_ms)
+            )
+        if others:
+            campaign = await self._database.write(
+                partial(owners.complete, account=account, campaign=campaign)
+            )
         self.wake()
         return campaign
 
@@ -76,7 +86,7 @@ class CampaignService:
         now_ms = self._clock.now_ms()
 
         def change(connection: Connection, imeis: Sequence[int]) -> list[MemberChange]:
-            campaign = _open_to_members(connection, account.id, uuid)
+            campaign = owners.open_to_members(connection, account.id, uuid)
             return checking.add_members(connection, campaign, account, imeis, now_ms)
 
         changes = await self._change_members(device_ids, change)
@@ -90,9 +100,10 @@ class CampaignService:
         self._check_amounts((), device_ids)
 
         def change(connection: Connection, imeis: Sequence[int]) -> list[MemberChange]:
-            campaign = _open_to_members(connection, account.id, uuid)
-            sql.drop_strays(connection, campaign.id, [each for each in device_ids if not _is_imei(each)])
-            return checking.remove_members(connection, campaign, imeis)
+            campaign = owners.open_to_members(connection, account.id, uuid)
+            strays = [each for each in device_ids if not _is_imei(each)]
+            gone = [MemberChange(each, None) for each in sql.drop_strays(connection, campaign.id, strays)]
+            return [*gone, *checking.remove_members(connection, campaign, imeis)]
 
         return await self._change_members(device_ids, change)
 
@@ -104,7 +115,7 @@ class CampaignService:
         asked = (start_day, end_day, tuple(windows))
         now_ms = self._clock.now_ms()
         campaign = await self._database.write(
-            lambda connection: _change_dates(connection, account_id, uuid, asked, now_ms)
+            lambda connection: owners.change_dates(connection, account_id, uuid, asked, now_ms)
         )
         self.wake()
         return campaign
@@ -112,7 +123,7 @@ class CampaignService:
     async def cancel(self, account_id: int, uuid: str) -> None:
         """Cancel a campaign before its start; raises AlreadyStarted or AlreadyEnded."""
         now_ms = self._clock.now_ms()
-        await self._database.write(lambda connection: _cancel(connection, account_id, uuid, now_ms))
+        await self._database.write(lambda connection: owners.cancel(connection, account_id, uuid, now_ms))
         self.wake()
 
     async def abort(self, account_id: int, uuid: str) -> None:
@@ -121,7 +132,7 @@ class CampaignService:
         Devices that are done keep their result. Those under way may still finish, which does not count.
         """
         now_ms = self._clock.now_ms()
-        await self._database.write(lambda connection: _abort(connection, account_id, uuid, now_ms))
+        await self._database.write(lambda connection: owners.abort(connection, account_id, uuid, now_ms))
         self.wake()
 
     async def by_status(
@@ -136,8 +147,12 @@ class CampaignService:
     async def rows(self, account_id: int, uuid: str, after: int) -> RowPage:
         """Return a page of a campaign's devices, IMEIs ascending from the one after *after*."""
         count = self._limits.page_size
+        if len(self._totals) >= TOTALS:
+            self._totals.clear()
         return await self._database.read(
-            partial(_page, account_id=account_id, uuid=uuid, after=after, count=count)
+            partial(
+                owners.page, account_id=account_id, uuid=uuid, after=after, count=count, totals=self._totals
+            )
         )
 
     async def counts(self, account_id: int, uuid: str) -> dict[RowStatus, int]:
@@ -169,12 +184,17 @@ class CampaignService:
     async def _change_members(
         self,
         device_ids: Sequence[str],
-        change: Callable[[Connection, Sequence[int]], list[MemberChange]],
+        change: Callable[..., list[MemberChange]],
     ) -> list[MemberChange]:
-        """Return what became of each device, in the order of the request, strays rejected."""
-        imeis = [int(each) for each in device_ids if _is_imei(each)]
-        changes = await self._database.write(lambda connection: change(connection, imeis))
-        known = {each.device_id: each for each in changes}
+        """Return what became of each device, in the order of the request, strays rejected.
+
+        A campaign that starts meanwhile refuses the rest: what was done before stays done.
+        """
+        imeis = dict.fromkeys(int(each) for each in device_ids if _is_imei(each))
+        known: dict[str, MemberChange] = {}
+        for portion in _portions(list(imeis), checking.PORTION):
+            changes = await self._database.write(partial(change, imeis=portion))
+            known |= {each.device_id: each for each in changes}
         return [known.get(each) or MemberChange(each, rules.BAD_IMEI) for each in dict.fromkeys(device_ids)]
 
     def _check_amounts(self, windows: Sequence[Window], device_ids: Sequence[str]) -> None:
@@ -240,110 +260,21 @@ def _settle(waiter: "asyncio.Future[Any]", result: Any) -> None:
         waiter.set_result(result)
 
 
-def _schedule(connection: Connection, *, account: Account, asked: NewCampaign, now_ms: int) -> Campaign:
-    package = packages.live(connection, account.id, asked.package_name)
-    if package is None or not _offers(package, asked):
-        raise UnknownPackage(
-            f"package {asked.package_name[:NAME_CHARACTERS]!r}: not offered with these versions"
-        )
-    campaign = sql.add(connection, _new(account, asked, package, now_ms))
-    imeis = dict.fromkeys(int(each) for each in asked.device_ids if _is_imei(each))
-    rows.add(connection, campaign.id, sorted(imeis), now_ms)
-    strays = [each[:STRAY_CHARACTERS] for each in asked.device_ids if not _is_imei(each)]
-    sql.add_strays(connection, campaign.id, strays)
-    telling.changed(connection, account.name, campaign, now_ms)
-    return campaign
+def _sorted_out(device_ids: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the IMEIs, ascending as the table is, and what is none."""
+    imeis: set[int] = set()
+    strays: list[str] = []
+    for each in device_ids:
+        if _is_imei(each):
+            imeis.add(int(each))
+        else:
+            strays.append(each[:STRAY_CHARACTERS])
+    return sorted(imeis), strays
 
 
-def _new(account: Account, asked: NewCampaign, package: Package, now_ms: int) -> Campaign:
-    return Campaign(
-        id=0,
-        uuid=str(uuids.uuid4()),
-        account_id=account.id,
-        version=asked.version,
-        name=None if asked.name is None else asked.name[:NAME_CHARACTERS],
-        package_id=package.id,
-        package_name=package.name,
-        kind=package.kind.value,
-        version_from=package.version_from,
-        version_to=package.version_to,
-        make=package.make,
-        model=package.model,
-        protocol=package.protocol,
-        start_day=asked.start_day,
-        end_day=asked.end_day,
-        windows=asked.windows,
-        auto_assign=asked.auto_assign,
-        auto_add=asked.auto_add,
-        status=CampaignStatus.PENDING,
-        created_ms=now_ms,
-        changed_ms=now_ms,
-        auto_add_ms=now_ms if asked.auto_add else None,
-        auto_add_after=-1,
-        open_rows=0,
-        closed_ms=None,
-    )
-
-
-def _offers(package: Package, asked: NewCampaign) -> bool:
-    versions = (package.version_from, package.version_to)
-    return package.state is PackageState.READY and versions == (asked.version_from, asked.version_to)
-
-
-def _open_to_members(connection: Connection, account_id: int, uuid: str) -> Campaign:
-    campaign = sql.find(connection, account_id, uuid)
-    if campaign.status not in OPEN_TO_MEMBERS:
-        raise AlreadyStarted(f"campaign {uuid}: {campaign.status}")
-    return campaign
-
-
-def _change_dates(
-    connection: Connection,
-    account_id: int,
-    uuid: str,
-    asked: tuple[int, int, tuple[Window, ...]],
-    now_ms: int,
-) -> Campaign:
-    campaign = sql.find(connection, account_id, uuid)
-    start_day, end_day, windows = asked
-    if campaign.status in CAMPAIGN_OVER or now_ms >= rules.end_ms(campaign):
-        raise AlreadyEnded(f"campaign {uuid}: {campaign.status}")
-    if campaign.status is CampaignStatus.SCHEDULED:
-        rules.check_new_end(campaign, start_day, end_day, windows, now_ms)
-    else:
-        rules.check_dates(start_day, end_day, windows, now_ms)
-    return sql.put(connection, campaign, start_day=start_day, end_day=end_day, windows=windows)
-
-
-def _cancel(connection: Connection, account_id: int, uuid: str, now_ms: int) -> None:
-    campaign = sql.find(connection, account_id, uuid)
-    if campaign.status in CAMPAIGN_OVER:
-        raise AlreadyEnded(f"campaign {uuid}: {campaign.status}")
-    if campaign.status is CampaignStatus.SCHEDULED:
-        raise AlreadyStarted(f"campaign {uuid}: {campaign.status}")
-    after = sql.move(connection, campaign, CampaignEvent.CANCEL, now_ms)
-    account = sql.account_of_campaign(connection, after)
-    telling.changed(connection, account.name, after, now_ms)
-
-
-def _abort(connection: Connection, account_id: int, uuid: str, now_ms: int) -> None:
-    campaign = sql.find(connection, account_id, uuid)
-    if campaign.status in CAMPAIGN_OVER:
-        raise AlreadyEnded(f"campaign {uuid}: {campaign.status}")
-    if campaign.status is not CampaignStatus.SCHEDULED:
-        raise NotStarted(f"campaign {uuid}: {campaign.status}, not started")
-    after = sql.move(connection, campaign, CampaignEvent.ABORT, now_ms)
-    account = sql.account_of_campaign(connection, after)
-    telling.changed(connection, account.name, after, now_ms)
-
-
-def _page(connection: Connection, *, account_id: int, uuid: str, after: int, count: int) -> RowPage:
-    campaign = sql.find(connection, account_id, uuid)
-    found = rows.page(connection, campaign.id, after, count + 1)
-    more = len(found) > count
-    total = rows.count(connection, campaign.id) + sql.count_strays(connection, campaign.id)
-    strays = [] if more else sql.strays(connection, campaign.id)
-    return RowPage(campaign, total, found[:count], strays, more)
+def _portions(imeis: list[int], count: int) -> list[list[int]]:
+    """Cut a list into portions; of none there is one that is empty."""
+    return [imeis[start : start + count] for start in range(0, len(imeis), count)] or [[]]
 
 
 def _is_imei(text: str) -> bool:

@@ -26,18 +26,17 @@ def command() -> None:
 @click.option("--licenses", type=click.IntRange(min=0), default=0, show_default=True, help="Licences bought.")
 @click.option(
     "--subscription",
-    default="event",
-    show_default=True,
     metavar="mrc|event|mrc,event",
-    help="How upgrades are paid for: by licence and month, or by upgrade.",
+    help="How upgrades are paid for: by licence and month, or by upgrade [default: mrc with --licenses].",
 )
 @json_option
 @data_options
 @asynchronous
 async def add(
-    name: str, licenses: int, subscription: str, as_json: bool, data: Path, database_url: str | None
+    name: str, licenses: int, subscription: str | None, as_json: bool, data: Path, database_url: str | None
 ) -> None:
     """Add the account NAME, digits and a hyphen as in 0742000123-00001."""
+    subscription = subscription or ("mrc" if licenses else "event")
     async with open_services(data, database_url) as services:
         account = await services.accounts.add_account(name, licenses, subscription.split(","))
     fields = _fields(account)

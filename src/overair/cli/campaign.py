@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overair.campaigns.model import Campaign, Window
-from overair.cli.campaign_types import DayType, WindowType, imeis_of, windows_of
+from overair.cli.campaign_types import DayType, DevicesFileType, ImeiType, WindowType, windows_of
 from overair.cli.common import (
     asynchronous,
     data_options,
@@ -51,11 +51,11 @@ def command() -> None:
 @click.option("--start", type=DayType(), help="First day, UTC [default: today].")
 @click.option("--end", type=DayType(), help=f"Last day, UTC [default: {DAYS} days after the first].")
 @windows_option
-@click.option("--device", "devices", metavar="IMEI", multiple=True, help="A device; may be repeated.")
+@click.option("--device", "devices", type=ImeiType(), multiple=True, help="A device; may be repeated.")
 @click.option(
     "--devices",
-    "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "listed",
+    type=DevicesFileType(),
     help="File with an IMEI a line, or CSV with a column imei.",
 )
 @click.option("--auto-assign", is_flag=True, help="Assign licences to devices that have none.")
@@ -73,7 +73,7 @@ async def add(
     end: int | None,
     given: Sequence[Window],
     devices: Sequence[str],
-    file: Path | None,
+    listed: Sequence[str] | None,
     auto_assign: bool,
     auto_add: bool,
     as_json: bool,
@@ -84,7 +84,7 @@ async def add(
     from overair.campaigns.model import NewCampaign
     from overair.platform.clock import DAY_MS
 
-    imeis = imeis_of(devices, file)
+    imeis = tuple(dict.fromkeys([*devices, *(listed or ())]))
     if not imeis and not auto_add:
         raise click.UsageError("no devices: say --device, --devices or --auto-add")
     async with open_services(data, database_url) as core:

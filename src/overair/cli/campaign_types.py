@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -50,6 +50,35 @@ class WindowType(click.ParamType[Window | AnyHour]):
         return Window(int(start), int(end))
 
 
+class ImeiType(click.ParamType[str]):
+    """An IMEI; its check digit is not looked at (quirks.md Q30)."""
+
+    name = "IMEI"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        imei = str(value)
+        if not _is_imei(imei):
+            self.fail(f"{imei!r} is no IMEI: 15 digits", param, ctx)
+        return imei
+
+
+class DevicesFileType(click.ParamType[list[str]]):
+    """A file with an IMEI a line; or CSV, with a first line in which a column is called ``imei``."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        if isinstance(value, list):
+            return value
+        try:
+            with Path(value).open(encoding="utf-8-sig", errors="replace", newline="") as opened:
+                return _imeis(list(csv.reader(opened)))
+        except (ValueError, csv.Error) as error:
+            self.fail(f"{value}, {error}", param, ctx)
+        except OSError as error:
+            self.fail(f"{value}: {error.strerror}", param, ctx)
+
+
 def windows_of(given: Sequence[Window | AnyHour]) -> tuple[Window, ...]:
     """Return the windows that were given; none for ``any``. A usage error for both."""
     windows = tuple(each for each in given if isinstance(each, Window))
@@ -58,20 +87,7 @@ def windows_of(given: Sequence[Window | AnyHour]) -> tuple[Window, ...]:
     return windows
 
 
-def imeis_of(given: Sequence[str], file: Path | None) -> tuple[str, ...]:
-    """Return the devices that were given and those of a file; a usage error for what is no IMEI.
-
-    The file has an IMEI a line; or it is CSV, with a first line in which a column is called ``imei``.
-    """
-    for imei in given:
-        if not _is_imei(imei):
-            raise click.UsageError(f"--device {imei!r} is no IMEI: 15 digits")
-    return tuple(dict.fromkeys([*given, *(_of_file(file) if file is not None else ())]))
-
-
-def _of_file(file: Path) -> list[str]:
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as opened:
-        lines = list(csv.reader(opened))
+def _imeis(lines: Sequence[Sequence[str]]) -> list[str]:
     column = 0
     headings = [cell.strip().lower() for cell in lines[0]] if lines else []
     if IMEI_COLUMN in headings:
@@ -82,7 +98,7 @@ def _of_file(file: Path) -> list[str]:
         if not any(line) or (number == 1 and IMEI_COLUMN in headings):
             continue
         if not _is_imei(cell):
-            raise click.UsageError(f"--devices {file}, line {number}: {cell!r} is no IMEI: 15 digits")
+            raise ValueError(f"line {number}: {cell!r} is no IMEI: 15 digits")
         found.append(cell)
     return found
 

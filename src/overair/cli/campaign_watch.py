@@ -28,12 +28,11 @@ async def watch(core: "Core", uuid: str, *, as_json: bool) -> None:
     """Show a campaign whenever something has changed; fails if the campaign did."""
     names = {account.id: account.name for account in await core.accounts.list_accounts()}
     loop = asyncio.get_running_loop()
-    shown = Shown(as_json=as_json)
-    with Live(Text(""), console=shown.console, auto_refresh=False, transient=True) as live:
+    with Shown(as_json=as_json) as shown:
         while True:
             campaign = await core.overview.find(uuid)
             progress = await core.overview.progress(campaign)
-            shown.show(live, campaign_record(campaign, names[campaign.account_id], progress), loop.time())
+            shown.show(campaign_record(campaign, names[campaign.account_id], progress), loop.time())
             if is_over(campaign):
                 break
             await asyncio.sleep(LOOK_SECONDS)
@@ -69,26 +68,36 @@ class Shown:
     """What was shown last: a line that moves on a terminal, and elsewhere one for each change."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self.console = Console(stderr=True)
+        console = Console(stderr=True)
         self._as_json = as_json
-        self._moves = not as_json and sys.stdout.isatty() and self.console.is_terminal
+        moves = not as_json and sys.stdout.isatty() and console.is_terminal
+        self._live = Live(Text(""), console=console, auto_refresh=False, transient=True) if moves else None
         self._pace = Pace()
         self._last: object = None
         self._began: float | None = None
         self._told = False
 
-    def show(self, live: Live, record: CampaignRecord, now: float) -> None:
+    def __enter__(self) -> "Shown":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, record: CampaignRecord, now: float) -> None:
         """Show the campaign as it is; *now* in seconds of any clock."""
         pace = self._pace.words(record.done or 0, record.total or 0, now)
         self._warn(record.status, now)
         state = (record.status, record.counts)
-        if self._moves:
-            live.update(Text(line(record, pace), no_wrap=True), refresh=True)
+        if self._live is not None:
+            self._live.update(Text(line(record, pace), no_wrap=True), refresh=True)
         if state == self._last:
             return
         if self._as_json:
             click.echo(msgspec.json.encode(record))
-        elif not self._moves or record.status in CAMPAIGN_OVER:
+        elif self._live is None or record.status in CAMPAIGN_OVER:
             click.echo(line(record, pace))
         self._last = state
 

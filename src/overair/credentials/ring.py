@@ -1,8 +1,10 @@
 """Where the DTLS door finds keys, in the middle of a handshake.
 
-Why this reads the database on the calling thread, and keeps nothing: docs/decisions/0007.
+Why this reads the database on the calling thread, and keeps nothing beyond a turn of the event loop:
+docs/decisions/0007.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -35,7 +37,7 @@ class PskReader(Protocol):
 
 
 class KeyRing:
-    """The keys that are valid now. Belongs to one thread; close it on that thread."""
+    """The keys that are valid now. Belongs to one event loop; close it on that loop's thread."""
 
     def __init__(self, reader: PskReader, sealer: Sealer, clock: Clock) -> None:
         self._reader = reader
@@ -43,13 +45,23 @@ class KeyRing:
         self._clock = clock
         self.is_empty = False
         """Whether there was no key at all when somebody looked last; spares :meth:`has_key` its query."""
+        self._loop = asyncio.get_running_loop()
+        self._found: dict[bytes, int] = {}
 
     def find(self, identity: bytes) -> Sequence[bytes]:
         """Return the keys of an identity, newest first; none for a stranger."""
-        return [key for row in self._valid(identity) for key in self._opened(identity, row)]
+        rows = self._valid(identity)
+        self._remember(identity, rows)
+        return [key for row in rows for key in self._opened(identity, row)]
 
     def owner(self, identity: bytes) -> int | None:
-        """Return the IMEI of the device that an identity belongs to; None for a stranger's."""
+        """Return the IMEI of the device that an identity belongs to; None for a stranger's.
+
+        In the turn of the loop in which :meth:`find` read it, it is not read again.
+        """
+        found = self._found.get(identity)
+        if found is not None:
+            return found
         return next((imei for imei, _, _ in self._valid(identity)), None)
 
     def has_key(self, imei: int) -> bool:
@@ -65,6 +77,15 @@ class KeyRing:
     def close(self) -> None:
         """Stop reading."""
         self._reader.close()
+
+    def _remember(self, identity: bytes, rows: Sequence[PskRow]) -> None:
+        if not rows:
+            self._found.pop(identity, None)
+            return
+        if not self._found:
+            # Until then nobody on this loop can know of a change that came after the keys were read.
+            self._loop.call_soon(self._found.clear)
+        self._found[identity] = rows[0][0]
 
     def _valid(self, identity: bytes) -> list[PskRow]:
         if len(identity) not in IDENTITY_BYTES:

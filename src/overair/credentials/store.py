@@ -6,6 +6,7 @@ from typing import Any, Protocol, cast
 
 import structlog
 from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from overair.credentials import sql
 from overair.credentials.model import Decide, KeysState, Owned, PskTimes, StoredPsk
@@ -120,11 +121,14 @@ class SqlCredentialStore:
 
 
 class SqlPskReader:
-    """Point queries on a read-only connection of its own, each a snapshot of what is committed."""
+    """Point queries on a read-only connection of its own, each a snapshot of what is committed.
+
+    The driver's cursor is kept and asked directly: a handshake waits for this.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._connection: Connection | None = None
+        self._opened: tuple[Connection, DBAPICursor] | None = None
 
     def keys_of(self, identity: bytes) -> Sequence[PskRow]:
         return cast("list[PskRow]", self.rows(sql.RING, identity) or [])
@@ -136,24 +140,24 @@ class SqlPskReader:
     def rows(self, query: Query, key: bytes | int) -> list[tuple[Any, ...]] | None:
         """Return what a query finds; None, and logged, if the database can't be read."""
         try:
-            return query.rows(self._open(), (key,))
+            connection, cursor = self._opened or self._open()
+            cursor.execute(query.sql(connection), (key,))
+            return cast("list[tuple[Any, ...]]", cursor.fetchall())  # to its end, and so the snapshot's
         except sqlite3.OperationalError as error:
             # The device will try again; an error here would take the whole door down.
             _log.error("psk_not_read", error=str(error))
             return None
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._opened is not None:
+            self._opened[0].close()
+            self._opened = None
 
-    def _open(self) -> Connection:
-        if self._connection is None:
-            connection = self._engine.connect()
-            # Past SQLAlchemy, which would begin a transaction, and so keep one snapshot for ever.
-            cursor = connection.connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout={RING_BUSY_TIMEOUT_MS}")
-            cursor.execute("PRAGMA query_only=ON")
-            cursor.close()
-            self._connection = connection
-        return self._connection
+    def _open(self) -> tuple[Connection, DBAPICursor]:
+        connection = self._engine.connect()
+        # Past SQLAlchemy, which would begin a transaction, and so keep one snapshot for ever.
+        cursor = connection.connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={RING_BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA query_only=ON")
+        self._opened = connection, cursor
+        return self._opened

@@ -93,6 +93,10 @@ class Grants(Protocol):
         """Return the image behind a token of a Package URI; None for a token that is unknown or over."""
         ...
 
+    def fetched(self, token: str) -> None:
+        """Some of the image has gone out: the download is alive."""
+        ...
+
 
 class PackageError(Exception):
     """A request about packages can't be met; the message says why."""

@@ -70,6 +70,13 @@ class Limits:
     operations_per_device: int = 32  # queued while it sleeps
     operation_age_days: int = 7
 
+    # Devices over HTTP (spec ddi.md).
+    tokens_per_device: int = 4  # valid at once, while one is replaced
+    ddi_body_bytes: int = 128 << 10  # 50 messages of 512 characters, or 100 attributes, in any script
+    ddi_targets: int = 200_000  # devices remembered between polls: 1 kB each
+    ddi_stuck_hours: int = 24  # without progress while the device polls (section 6)
+    ddi_kept_days: int = 183  # for actions that are closed and their history
+
     # Campaigns (spec lifecycle.md).
     campaign_devices: int = 10_000  # of one request; none is published, and it may be raised
     reachability_tries: int = 42  # how often a device is looked for (spec lifecycle.md, section 4)

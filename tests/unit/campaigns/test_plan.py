@@ -33,7 +33,14 @@ def after(before: Row, known: Known, now_ms: int = HERE, **said: Any) -> Row:
 
 
 def expected(
-    before: Row, heard: bool, ready: bool, current: bool, mismatch: bool, active: bool, package: bool, wait: int
+    before: Row,
+    heard: bool,
+    ready: bool,
+    current: bool,
+    mismatch: bool,
+    active: bool,
+    package: bool,
+    wait: int,
 ) -> tuple[RowStatus, int | None]:
     """Status and next look, by the first thing that holds; *wait* in ms, 0: a window is open."""
     if not heard:

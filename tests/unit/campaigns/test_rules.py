@@ -1,4 +1,4 @@
-"""Dates, windows, changes of dates, and the order in which devices are rejected (spec lifecycle.md, 3.2, 4)."""
+"""Dates, windows, and why devices are rejected, in which order (spec lifecycle.md, sections 3.2 and 4)."""
 
 from itertools import combinations
 from typing import Any

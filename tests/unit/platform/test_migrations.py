@@ -17,7 +17,9 @@ import overair.accounts.sql
 import overair.callbacks.sql
 import overair.campaigns.tables
 import overair.credentials.sql
+import overair.credentials.token_sql
 import overair.devices.sql
+import overair.doors.ddi.tables
 import overair.licenses.sql
 import overair.packages.sql  # noqa: F401 - tables join the metadata when their module is imported
 from overair.platform.database import SchemaError, check_schema, metadata, upgrade

@@ -29,7 +29,8 @@ from overair.protocols.lwm2m import (
     write_formats,
 )
 from overair.protocols.lwm2m.arguments import Argument, format_arguments
-from overair.protocols.lwm2m.content import TEXT, TLV
+from overair.protocols.lwm2m.content import TEXT, TLV, encode_paths
+from overair.protocols.lwm2m.negotiation import composite_formats
 
 _FORBIDDEN = (codes.UNAUTHORIZED, codes.FORBIDDEN)
 _OTHER_FORMAT = (codes.NOT_ACCEPTABLE, codes.UNSUPPORTED_CONTENT_FORMAT)
@@ -74,6 +75,34 @@ class Conversation:
         """
         _, answer = await self._get(path)
         return _decoded(answer, path)
+
+    @property
+    def composes(self) -> bool:
+        """Whether several paths can be read in one message, as far as known (spec lwm2m.md, 5.1)."""
+        live = self.live
+        known = (live.worked or {}).get(composite_formats(live.objects), 0)
+        return live.registration.lwm2m_version != "1.0" and known is not None
+
+    async def read_composite(self, paths: Sequence[Path]) -> dict[Path, Value]:
+        """Read several paths at once; values by full path, without those that the device has not.
+
+        Raises :class:`Silent` or :class:`Refused`; from then on it :attr:`composes` no more.
+        """
+        formats = composite_formats(self.live.objects)
+        try:
+            number, answer = await self._fetch(formats, paths)
+            values = _decoded(answer, ())
+        except (Silent, Refused):
+            # Of some clients a method that they don't know gets no answer at all.
+            self._remember(formats, None)
+            raise
+        asked = {path: value for path, value in values.items() if _is_under(path, paths)}
+        if not asked:
+            self._remember(formats, None)
+            raise Refused(answer.code, "nothing of what was asked for")
+        if number != formats[0]:
+            self._remember(formats, number)
+        return asked
 
     async def observe(self, path: Path) -> tuple[dict[Path, Value], Observation | None]:
         """Read a resource and have its changes reported; None where the device does not observe.
@@ -128,12 +157,31 @@ class Conversation:
             exchange, answer = await self._ask(codes.GET, path, _accepting(accept), observe=observe)
             if answer.code == codes.CONTENT:
                 if accept != formats[0]:
-                    live.worked = {**(live.worked or {}), formats: accept}
+                    self._remember(formats, accept)
                 return exchange, answer
             code = answer.code
             if code not in _OTHER_FORMAT:
                 break
         raise Refused(code, f"{path}: {codes.code_name(code)}")
+
+    async def _fetch(self, formats: tuple[int, ...], paths: Sequence[Path]) -> tuple[int, Message]:
+        code = codes.METHOD_NOT_ALLOWED
+        for number in _best_first(formats, self.live):
+            if number is None:
+                continue
+            given = (codes.CONTENT_FORMAT, encode_uint(number))
+            options = (given, *_accepting(number))
+            _, answer = await self._ask(codes.FETCH, (), options, encode_paths(number, paths))
+            if answer.code == codes.CONTENT:
+                return number, answer
+            code = answer.code
+            if code not in _OTHER_FORMAT:
+                break
+        raise Refused(code, f"composite: {codes.code_name(code)}")
+
+    def _remember(self, formats: tuple[int | None, ...], worked: int | None) -> None:
+        """Until the next Register; the tuples of single and composite reads differ."""
+        self.live.worked = {**(self.live.worked or {}), formats: worked}
 
     async def _ask(
         self, code: int, path: Path, options: Options, payload: bytes = b"", *, observe: bool = False
@@ -211,6 +259,10 @@ def _decoded(answer: Message, path: Path) -> dict[Path, Value]:
         return decode(answer.content_format, answer.payload, path)
     except ContentError as error:
         raise Refused(answer.code, f"{path}: unreadable answer: {error}") from error
+
+
+def _is_under(path: Path, asked: Sequence[Path]) -> bool:
+    return any(path[: len(each)] == each for each in asked)
 
 
 def _segments(root: str) -> list[str]:

@@ -136,6 +136,7 @@ class Gateway:
 
     def _file(self, request: Request, token: str) -> None:
         if request.message.code == codes.GET and self._files is not None:
+            self.whereabouts.heard(self.registry.by_peer(request.peer))
             self._files.serve(request, token)
         else:
             self.answers.give(request, codes.METHOD_NOT_ALLOWED)

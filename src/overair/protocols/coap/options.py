@@ -70,6 +70,7 @@ class Block(NamedTuple):
         return encode_uint(self.number << 4 | self.more << 3 | self.szx)
 
 
+@lru_cache(maxsize=1024)  # the way of one request asks three times
 def decode_block(value: bytes) -> Block:
     """The block in an option value of at most 3 bytes."""
     number = int.from_bytes(value, "big")

@@ -90,8 +90,9 @@ class ServerRole(Link):
         if len(payload) != portion.size_bytes:
             raise MessageFieldError(f"payload: {portion.size_bytes} bytes, as the portion has")
         with_size = request.message.option(codes.SIZE2) is not None
-        added = portion_options(portion, etag, with_size)
-        self._send_answer(request, codes.CONTENT, (*added, *options), payload, now)
+        # In ascending order, or they would be encoded twice.
+        options = ((codes.ETAG, etag), *options, *portion_options(portion, None, with_size))
+        self._send_answer(request, codes.CONTENT, options, payload, now)
         request.record.downloading = portion.block.more
         if not request.acknowledged:
             request.receipt.key = NO_KEY

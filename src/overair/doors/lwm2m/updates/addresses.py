@@ -4,6 +4,7 @@ No query, no user, an explicit port, a short path: modules are particular. The h
 devices know this service by; unless he said so, the address by which this machine reaches the device.
 """
 
+import ipaddress
 import socket
 from urllib.parse import urlsplit
 
@@ -14,9 +15,10 @@ from overair.protocols.lwm2m.updating import Means
 Address = tuple[str, int]
 
 ANY_HOST = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
-LOOPBACK = ("127.", "::1", "localhost")
 DISCARD_PORT = 9
-_CLEAR_URL = {"http": Means.HTTP, "https": Means.HTTPS}
+URL_BYTES_MAX = 255
+TOKEN_BYTES_MAX = 16
+_BY_SCHEME = {"http": Means.HTTP, "https": Means.HTTPS}
 
 
 class Addresses(msgspec.Struct):
@@ -33,33 +35,67 @@ class Addresses(msgspec.Struct):
     def means(self, device_host: str, *, secure: bool) -> frozenset[Means]:
         """Return the means by which a device could be brought an image; *secure*: it speaks DTLS with us."""
         usable = {Means.PUSH}
-        usable |= {means for means, door in self.doors.items() if _reaches(door, device_host)}
+        usable |= {means for means, door in self.doors.items() if self._reaches(door, device_host)}
         if not secure:
             usable.discard(Means.COAPS)  # it has no key to speak it with
         if self.url is not None:
-            usable -= set(_CLEAR_URL.values())
-            usable.add(_CLEAR_URL[urlsplit(self.url).scheme])
+            usable -= set(_BY_SCHEME.values())
+            if len(self._outside("")) + TOKEN_BYTES_MAX <= URL_BYTES_MAX:
+                usable.add(_BY_SCHEME[urlsplit(self.url).scheme])
         return frozenset(usable)
 
     def image_url(self, means: Means, token: str, device_host: str, *, short: bool) -> str:
-        """Return the URL of an image; *short*: with an address in the place of a name, for want of DNS."""
-        if self.url is not None and means in _CLEAR_URL.values():
-            return f"{self.url.rstrip('/')}/f/{token}"
+        """Return the URL of an image, 255 bytes at most: what has no room with a name comes *short*.
+
+        That is with an address in the place of the name, for want of DNS. KeyError for means that
+        :meth:`means` does not name.
+        """
+        if self.url is not None and means in _BY_SCHEME.values():
+            return self._outside(token)
         bound, port = self.doors[means]
-        host = self.host if self.host is not None and not short else None
-        host = host or (facing(device_host) if bound in ANY_HOST else bound)
-        shown = f"[{host}]" if ":" in host else host
-        return f"{means}://{shown}:{port}/f/{token}"
+        url = _url(means, self.host, port, token) if self.host is not None and not short else ""
+        if url and len(url) <= URL_BYTES_MAX:
+            return url
+        return _url(means, facing(device_host) if bound in ANY_HOST else bound, port, token)
+
+    def _outside(self, token: str) -> str:
+        return f"{(self.url or '').rstrip('/')}/f/{token}"
+
+    def _reaches(self, door: Address, device_host: str) -> bool:
+        """Whether a device can come to a door: to one on loopback only from this machine."""
+        bound, _ = door
+        here, there = _address(bound), _address(device_host)
+        if _is_loopback(bound):
+            return there is not None and there.is_loopback
+        if self.host is not None or bound == "::" or here is None or there is None:
+            return True
+        return here.version == there.version
 
 
 def facing(device_host: str) -> str:
     """Return the address of this machine on the way to a device. Nothing is sent."""
-    family = socket.AF_INET6 if ":" in device_host else socket.AF_INET
+    there = _address(device_host)
+    shown = device_host if there is None else str(there)
+    family = socket.AF_INET6 if ":" in shown else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as way:
-        way.connect((device_host, DISCARD_PORT))
+        way.connect((shown, DISCARD_PORT))
         return str(way.getsockname()[0])
 
 
-def _reaches(door: Address, device_host: str) -> bool:
-    """Whether a device can come to a door: to one on loopback only from this machine."""
-    return not door[0].startswith(LOOPBACK) or device_host.startswith(LOOPBACK)
+def _url(means: Means, host: str, port: int, token: str) -> str:
+    shown = f"[{host.partition('%')[0]}]" if ":" in host else host
+    return f"{means}://{shown}:{port}/f/{token}"
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address; None for a name. On a door for both, IPv4 comes in the clothes of IPv6."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped) or address
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback

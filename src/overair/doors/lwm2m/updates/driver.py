@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from weakref import WeakValueDictionary
 
 import structlog
 
@@ -14,10 +13,14 @@ from overair.doors.lwm2m.conversation import Conversation
 from overair.doors.lwm2m.registry import Live, Registry
 from overair.doors.lwm2m.security import Nowhere, address_of
 from overair.doors.lwm2m.updates.addresses import Addresses
+from overair.doors.lwm2m.updates.body import Whole, Wholes
+from overair.doors.lwm2m.updates.files import EXPECTED_SECONDS
+from overair.doors.lwm2m.updates.places import Places
 from overair.doors.lwm2m.updates.update import Update
 from overair.packages.model import ImageGrant, Package, State
 from overair.packages.service import PackageService
 from overair.platform.clock import Clock
+from overair.platform.images import UnknownImage
 from overair.platform.limits import Limits
 from overair.platform.secrets import random_text
 from overair.protocols.coap import Endpoint, Observation
@@ -27,13 +30,7 @@ from overair.protocols.lwm2m.updating import Detail, Means, Policy
 _log = structlog.get_logger()
 
 TOKEN_CHARACTERS = 16  # 95 bits
-
-
-class _Whole:
-    """An image in memory, for as long as somebody is being sent it."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+RESOLVE_TRIES = 20  # for ten seconds: a request holds a place of the HTTP door
 
 
 class Updates:
@@ -41,6 +38,8 @@ class Updates:
 
     retry_seconds = 60.0
     longest_seconds = 900.0
+    taking_up_seconds = 2.0
+    """After the start: the doors open before the attempts that run are taken up."""
 
     def __init__(
         self,
@@ -64,13 +63,15 @@ class Updates:
         self._packages = packages
         self._attempts = attempts
         self._addresses = addresses
-        self._limits = limits
+        self.places = Places(limits.transfers_at_once)
+        self.push_bytes = limits.image_memory_bytes
         self._loop = asyncio.get_running_loop()
+        self._since = self._loop.time()
         self._updates: dict[int, Update] = {}
         self._tokens: dict[str, Update] = {}
         self.on_heard: Callable[[int], None] = lambda _imei: None
         """Called with a device that is awake and has no update going on."""
-        self._images: WeakValueDictionary[str, _Whole] = WeakValueDictionary()
+        self._images = Wholes(packages.images)
 
     def __len__(self) -> int:
         return len(self._updates)
@@ -78,7 +79,7 @@ class Updates:
     @property
     def transfers(self) -> int:
         """How many images are on their way to devices."""
-        return sum(each.transfers for each in self._updates.values())
+        return self.places.taken
 
     # Told by the engine.
 
@@ -106,9 +107,10 @@ class Updates:
 
     async def close(self) -> None:
         """Let go of all updates; they are taken up after a restart."""
-        await asyncio.gather(*[update.close() for update in self._updates.values()])
-        self._updates.clear()
+        updates = list(self._updates.values())
+        self._updates.clear()  # first, so that none of them goes on
         self._tokens.clear()
+        await asyncio.gather(*[update.close() for update in updates])
 
     # Told by the gateway.
 
@@ -141,8 +143,16 @@ class Updates:
         update = self._tokens.get(token)
         return None if update is None or update.grant is None else (update.imei, update.grant)
 
+    def expects(self, token: str) -> bool:
+        """Return whether a token without an image may have one in a moment."""
+        return token in self._tokens or self._loop.time() < self._since + self.taking_up_seconds
+
     async def resolve(self, token: str) -> ImageGrant | None:
         """Return the image behind a token, for the HTTP door."""
+        for _ in range(RESOLVE_TRIES):
+            if self.grant(token) is not None or not self.expects(token):
+                break
+            await asyncio.sleep(EXPECTED_SECONDS)
         update = self._tokens.get(token)
         if update is None:
             return None
@@ -170,7 +180,7 @@ class Updates:
 
     def listening(self, imei: int) -> Live | None:
         live = self._registry.by_imei(imei)
-        if live is None or not self._registry.reaches(live):
+        if live is None or isinstance(live.peer, Nowhere) or not self._registry.reaches(live):
             return None
         return live if live.is_awake(self._loop.time()) else None
 
@@ -185,22 +195,14 @@ class Updates:
     def image_url(self, update: Update, means: Means, live: Live, *, short: bool) -> str:
         return self._addresses.image_url(means, update.job.token, _host(live), short=short)
 
-    def has_room(self) -> bool:
-        return self.transfers < self._limits.transfers_at_once
-
     async def package(self, package_id: str) -> Package | None:
         package = await self._packages.get_by_id(package_id)
         return package if package.state is State.READY else None
 
-    async def whole(self, update: Update) -> bytes:
-        grant = update.grant
-        if grant is None:
-            return b""
-        held = self._images.get(grant.image_id)
-        if held is None:
-            held = _Whole(await self._packages.images.read(grant.image_id, 0, grant.size_bytes))
-            self._images[grant.image_id] = held
-        return held.data
+    async def whole(self, update: Update) -> Whole:
+        if update.grant is None:
+            raise UnknownImage("before the image was looked for")
+        return await self._images.get(update.grant)
 
     async def observed(self, live: Live, path: Path, observation: Observation) -> None:
         registration = live.registration
@@ -216,30 +218,33 @@ class Updates:
     async def keep(self, update: Update, progress: bytes) -> None:
         await self._attempts.keep(*_key(update), progress)
 
+    # An update is forgotten when its end is stored: if that fails it goes on, and says so again.
+
     async def succeeded(self, update: Update, version: str | None) -> None:
-        self._forget(update)
         await self._attempts.succeeded(*_key(update), version)
+        self._forget(update)
 
     async def failed(self, update: Update, detail: str) -> None:
-        self._forget(update)
         await self._attempts.failed(*_key(update), detail, None)
+        self._forget(update)
 
     async def retry(self, update: Update, detail: str, at_ms: int) -> None:
-        self._forget(update)
         seconds = max(0, at_ms - self.clock.now_ms()) / 1000
         await self._attempts.failed(*_key(update), detail, seconds)
+        self._forget(update)
+        # Its row may have been looked at since the commit, and put off because this update was still here.
+        self.on_heard(update.imei)
 
     async def refused(self, update: Update) -> None:
         _log.warning("package_missing", imei=imei_text(update.imei), package=update.assignment.package_name)
-        self._forget(update)
         await self._attempts.refused(*_key(update), Detail.PACKAGE)
+        self._forget(update)
 
     def _forget(self, update: Update) -> None:
-        had_no_room = not self.has_room()
         self._tokens.pop(update.job.token, None)
         self._updates.pop(update.imei, None)
-        if had_no_room:
-            self.wake()
+        update.let_go()
+        self.places.leave(update)
 
 
 def _key(update: Update) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ would make this service flood somebody with blocks.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -17,13 +18,17 @@ from overair.doors.lwm2m.security import Owner, address_of, identity_of
 from overair.packages.model import ImageGrant
 from overair.platform.bandwidth import Bandwidth
 from overair.platform.images import ImageError, Images, ImagesUnavailable
-from overair.protocols.coap import EchoGuard, Endpoint, Portion, Request, codes, encode_uint
+from overair.protocols.coap import EchoGuard, Endpoint, Options, Portion, Request, codes, encode_uint
 
 _log = structlog.get_logger()
 
 ETAG_BYTES = 8
-OCTET_STREAM = (codes.CONTENT_FORMAT, encode_uint(42))
+_OPTIONS = ((codes.CONTENT_FORMAT, encode_uint(42)),)  # application/octet-stream
 ECHO_SECONDS = 60.0
+EXPECTED_SECONDS = 0.5  # until a token is looked for again; the empty acknowledgement is due after a second
+# How long one look at whose an identity is counts: asked of the database for each block, it is a quarter of
+# the block's cost. An association whose key is gone ends a few seconds later anyway (docs/decisions/0007).
+OWNER_SECONDS = 1.0
 
 
 class Downloads(Protocol):
@@ -31,6 +36,10 @@ class Downloads(Protocol):
 
     def grant(self, token: str) -> tuple[int, ImageGrant] | None:
         """Return the device that a token was made for, and its image; None for a token of no update."""
+        ...
+
+    def expects(self, token: str) -> bool:
+        """Return whether an unknown token may become known in a moment, just after the start."""
         ...
 
     def fetched(self, token: str, *, refused: bool = False) -> None:
@@ -66,19 +75,23 @@ class Files:
         self._echo = EchoGuard(secret, ECHO_SECONDS)
         self._loop = asyncio.get_running_loop()
         self._reading: set[asyncio.Task[None]] = set()
+        self._owners: dict[bytes, int | None] = {}
+        self._owners_until = 0.0
 
     def serve(self, request: Request, token: str) -> None:
         """Answer one request for a block."""
         found = self._downloads.grant(token)
         if found is None:
-            self._answers.give(request, codes.NOT_FOUND)
+            self._answer_unknown(request, token)
             return
         imei, grant = found
-        if not self._is_allowed(request, imei):
+        now = self._loop.time()
+        identity = identity_of(request.peer)
+        if identity and self._owner_of(identity, now) != imei:
             self._downloads.fetched(token, refused=True)
             self._answers.give(request, codes.FORBIDDEN)
             return
-        challenge = self._challenge(request, imei)
+        challenge = None if identity else self._challenge(request, imei, now)
         if challenge is not None:
             self._answers.give(request, codes.UNAUTHORIZED, challenge)
             return
@@ -87,7 +100,7 @@ class Files:
             self._answers.give(request, codes.BAD_REQUEST)
             return
         self._downloads.fetched(token)
-        self._send(request, grant, portion)
+        self._send(request, grant, portion, now)
 
     async def close(self) -> None:
         """Give up what is being read."""
@@ -95,28 +108,41 @@ class Files:
             task.cancel()
         await asyncio.gather(*self._reading, return_exceptions=True)
 
-    def _is_allowed(self, request: Request, imei: int) -> bool:
-        identity = identity_of(request.peer)
-        return not identity or self._owner(identity) == imei
+    def _answer_unknown(self, request: Request, token: str) -> None:
+        """To many devices anything but the image is the end of a download: so not before it is certain."""
+        if self._downloads.expects(token):
+            self._loop.call_later(EXPECTED_SECONDS, self.serve, request, token)
+        else:
+            self._answers.give(request, codes.NOT_FOUND)
 
-    def _challenge(self, request: Request, imei: int) -> tuple[tuple[int, bytes], ...] | None:
-        if identity_of(request.peer):
-            return None
-        host, _ = address_of(request.peer)
-        if host == self._downloads.host_of(imei):
-            return None
-        challenge = self._echo.challenge(request, self._loop.time())
-        return None if challenge is None else tuple(challenge)
+    def _owner_of(self, identity: bytes, now: float) -> int | None:
+        if now >= self._owners_until:
+            self._owners.clear()
+            self._owners_until = now + OWNER_SECONDS
+        if identity not in self._owners:
+            self._owners[identity] = self._owner(identity)
+        return self._owners[identity]
 
-    def _send(self, request: Request, grant: ImageGrant, portion: Portion) -> None:
-        wait_seconds = self._bandwidth.claim(portion.size_bytes, self._loop.time())
+    def _challenge(self, request: Request, imei: int, now: float) -> Options | None:
+        """Return what a peer without security has to show first, None if it may have the image."""
+        if address_of(request.peer)[0] == self._downloads.host_of(imei):
+            return None
+        return self._echo.challenge(request, now)
+
+    def _send(self, request: Request, grant: ImageGrant, portion: Portion, now: float) -> None:
+        wait_seconds = self._bandwidth.claim(portion.size_bytes, now)
         block = self._images.cached(grant.image_id, portion.offset, portion.size_bytes)
         if block is not None and not wait_seconds:
-            self._respond(request, grant, portion, block)
+            self._respond(request, grant, portion, block, now)
             return
         task = self._loop.create_task(self._read_and_send(request, grant, portion, wait_seconds))
         self._reading.add(task)
-        task.add_done_callback(self._reading.discard)
+        task.add_done_callback(partial(self._was_read, request))
+
+    def _was_read(self, request: Request, task: "asyncio.Task[None]") -> None:
+        self._reading.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._answers.fail(request, error)
 
     async def _read_and_send(
         self, request: Request, grant: ImageGrant, portion: Portion, wait_seconds: float
@@ -130,10 +156,11 @@ class Files:
             self._answers.give(request, codes.NOT_FOUND)
         else:
             await asyncio.sleep(wait_seconds)
-            self._respond(request, grant, portion, block)
+            self._respond(request, grant, portion, block, self._loop.time())
 
-    def _respond(self, request: Request, grant: ImageGrant, portion: Portion, block: bytes) -> None:
+    def _respond(
+        self, request: Request, grant: ImageGrant, portion: Portion, block: bytes, now: float
+    ) -> None:
         etag = grant.sha256[:ETAG_BYTES]
-        now = self._loop.time()
-        self._endpoint.respond_portion(request, portion, block, etag=etag, options=(OCTET_STREAM,), now=now)
+        self._endpoint.respond_portion(request, portion, block, etag=etag, options=_OPTIONS, now=now)
         self._flush()

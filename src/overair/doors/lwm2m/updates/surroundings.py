@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from overair.doors.lwm2m.conversation import Conversation
 from overair.doors.lwm2m.registry import Live
+from overair.doors.lwm2m.updates.body import Whole
+from overair.doors.lwm2m.updates.places import Places
 from overair.packages.model import Package
 from overair.platform.clock import Clock
 from overair.protocols.coap import Endpoint, Observation
@@ -22,6 +24,10 @@ class Surroundings(Protocol):
     clock: Clock
     policy: Policy
     flush: Callable[[], None]
+    places: Places
+    """For images on their way."""
+    push_bytes: int
+    """The largest image that is pushed."""
     retry_seconds: float
     """When an update is taken up again that failed by a fault of ours."""
     longest_seconds: float
@@ -41,16 +47,12 @@ class Surroundings(Protocol):
 
     def image_url(self, update: "Update", means: Means, live: Live, *, short: bool) -> str: ...
 
-    def has_room(self) -> bool:
-        """Whether another image may go on its way."""
-        ...
-
     async def package(self, package_id: str) -> Package | None:
         """Return a package that may be brought to devices."""
         ...
 
-    async def whole(self, update: "Update") -> bytes:
-        """Return the whole image, verified."""
+    async def whole(self, update: "Update") -> Whole:
+        """Return the whole image, verified; raises an ImageError."""
         ...
 
     async def observed(self, live: Live, path: Path, observation: Observation) -> None: ...

@@ -19,7 +19,8 @@ from overair.doors.lwm2m.registry import Live
 from overair.doors.lwm2m.updates.pushing import Push as Pushing
 from overair.doors.lwm2m.updates.surroundings import Surroundings
 from overair.packages.model import ImageGrant
-from overair.protocols.coap import Observation
+from overair.platform.images import DamagedImage, UnknownImage
+from overair.protocols.coap import Observation, codes
 from overair.protocols.lwm2m import Path, Value
 from overair.protocols.lwm2m import updating as rules
 from overair.protocols.lwm2m.updating import Allowed, Detail, Job, Phase, Reply, Seen, Step, Target
@@ -30,7 +31,6 @@ _log = structlog.get_logger()
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Job).decode
 
-TRANSFERRING = (Phase.DELIVER, Phase.DOWNLOADING)
 RESET_BYTE = b"\0"
 
 
@@ -58,11 +58,14 @@ class Update:
 
     @property
     def transfers(self) -> bool:
-        """Whether an image is on its way to the device."""
-        return self.job.phase in TRANSFERRING
+        """Whether an image is on its way to the device; one that is only to be delivered is not."""
+        phase = self.job.phase
+        return phase is Phase.DOWNLOADING or (phase is Phase.DELIVER and self.job.acted)
 
     def wake(self) -> None:
         """Have the rules asked again, now or after the step that is under way."""
+        if self._around.is_over(self):
+            return
         if self._task is not None:
             self._again = True
             return
@@ -89,23 +92,30 @@ class Update:
         self.job = rules.cancel(self.job)
         self.wake()
 
-    async def close(self) -> None:
-        """Let go of it without an end: it is taken up after a restart."""
+    def let_go(self) -> None:
+        """Do nothing more by itself: it is over, or will be taken up after a restart."""
         if self._timer is not None:
             self._timer.cancel()
-        running = [self._task] if self._task is not None else []
         if self._push is not None:
-            running.append(self._push.task)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+            self._push.give_up()
+            self._push = None
+
+    async def close(self) -> None:
+        """Let go of it without an end: it is taken up after a restart."""
+        self.let_go()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def _taken_up(self, assignment: Assignment, token: str) -> Job:
         now_ms, deadline_ms = self._now_ms(), assignment.deadline_ms
         if assignment.progress is None:
             return rules.begin(token, now_ms=now_ms, deadline_ms=deadline_ms)
-        # The token of an attempt that was interrupted may be in the device's hands.
-        return msgspec.structs.replace(_decode(assignment.progress), deadline_ms=deadline_ms)
+        # The token of an attempt that was interrupted may be in the device's hands. Whether the device still
+        # reports by itself nobody knows: it ends with the first notification that finds no service.
+        return msgspec.structs.replace(
+            _decode(assignment.progress), deadline_ms=deadline_ms, watch=rules.Watch.UNKNOWN, watch_asked=0
+        )
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._task = None
@@ -115,7 +125,7 @@ class Update:
         if error is not None:
             _log.error("update_failed", imei=imei_text(self.imei), exc_info=error)
             self._set_timer(self._around.retry_seconds)
-        elif self._again and not self._around.is_over(self):
+        elif self._again:
             self.wake()
 
     async def _run(self) -> None:
@@ -123,19 +133,34 @@ class Update:
             return
         while not self._around.is_over(self):
             self._again = False
-            decided, step = rules.decide(
-                self.job, self._seen, self._target(), self._allowed(), self._now_ms(), self._around.policy
-            )
-            self.job = decided
+            was_transferring, before = self.transfers, self.job
+            step = self._decide()
             if isinstance(step, rules.Wait):
                 self._wait(step.until_ms)
                 if not self._again:
                     return
                 continue
-            if step.felt or isinstance(step, rules.Retry):
-                await self._keep()
+            if _is_stored_first(step):
+                await self._keep(before)
+            if was_transferring and isinstance(step, rules.Retry | rules.Fail) and await self._image_gone():
+                await self._around.refused(self)
+                return
             if not await self._do(step):
                 return
+
+    def _decide(self) -> Step:
+        live = self._around.registered(self.imei)
+        if live is not None and live.objects != self._seen.objects:
+            self._seen = msgspec.structs.replace(self._seen, objects=live.objects)
+        self.job, step = rules.decide(
+            self.job, self._seen, self._target(), self._allowed(live), self._now_ms(), self._around.policy
+        )
+        places = self._around.places
+        if self.transfers:
+            places.take(self)
+        elif self.job.phase is not Phase.DELIVER:
+            places.leave(self)
+        return step
 
     async def _find_image(self) -> bool:
         package = await self._around.package(self.assignment.package_id)
@@ -146,11 +171,21 @@ class Update:
         self._signed = package.signed_by is not None
         return True
 
-    async def _keep(self) -> None:
-        stored = _encode(self.job)
-        if stored != self._stored:
+    async def _image_gone(self) -> bool:
+        """Whether the fault is ours: an image that was found damaged is served no more."""
+        return await self._around.package(self.assignment.package_id) is None
+
+    async def _keep(self, before: Job) -> None:
+        """Store the job. If that fails nothing was decided: what the device never felt must not count."""
+        decided, stored = self.job, _encode(self.job)
+        if stored == self._stored:
+            return
+        try:
             await self._around.keep(self, stored)
             self._stored = stored
+        finally:
+            if self._stored != stored and self.job is decided:
+                self.job = before
 
     async def _do(self, step: Step) -> bool:
         """Do one step; returns whether to go on."""
@@ -172,6 +207,7 @@ class Update:
         try:
             await self._ask(conversation, step)
         except Silent:
+            # Unless it was heard since: then only the messages were lost.
             if live.awake_until <= conversation.asked_until:
                 live.asleep_after_timeout()
             return await self._unanswered(step)
@@ -197,6 +233,8 @@ class Update:
     async def _act(self, conversation: Conversation, step: Step) -> Path | None:
         """Do what the device feels."""
         if isinstance(step, rules.WriteUri):
+            if step.means not in self._around.means(conversation.live):
+                raise Refused(codes.BAD_REQUEST, f"{step.means}: no such door any more")
             url = self._around.image_url(self, step.means, conversation.live, short=step.short)
             await conversation.write(step.path, url)
         elif isinstance(step, rules.Reset):
@@ -208,29 +246,46 @@ class Update:
         return None
 
     async def _read(self, conversation: Conversation, paths: Sequence[Path]) -> None:
+        """Read in one message if the device can: every message costs a battery (spec lwm2m.md, 8.6)."""
+        if len(paths) > 1 and conversation.composes:
+            turn = self.job.turn
+            try:
+                values = await conversation.read_composite(paths)
+            except Refused as refused:
+                _log.info("composite_refused", imei=imei_text(self.imei), reason=str(refused))
+            else:
+                self._learn(values, paths, turn)
+                return
         for path in paths:
-            values: dict[Path, Value] = {}
+            turn = self.job.turn
+            values = {}
             try:
                 values = await conversation.read(path)
             except Refused as refused:
                 _log.info("read_refused", imei=imei_text(self.imei), reason=str(refused))
-            self._seen = rules.learn(self._seen, self.job, values, asked=(path,), now_ms=self._now_ms())
+            self._learn(values, (path,), turn)
+
+    def _learn(self, values: Mapping[Path, Value], asked: Sequence[Path], turn: int) -> None:
+        """Fold in an answer, unless the device registered since it was asked: it may have rebooted."""
+        if turn == self.job.turn:
+            self._seen = rules.learn(self._seen, self.job, values, asked=asked, now_ms=self._now_ms())
 
     async def _observe(self, conversation: Conversation, paths: Sequence[Path]) -> None:
-        agreed = True
+        agreed, turn = True, self.job.turn
         for path in paths:
             try:
                 values, observation = await conversation.observe(path)
             except Refused:
                 agreed = False
                 continue
-            self._seen = rules.learn(self._seen, self.job, values, asked=(path,), now_ms=self._now_ms())
+            self._learn(values, (path,), turn)
             if observation is None:
                 agreed = False
             else:
                 self._observations.append(observation)
                 await self._around.observed(conversation.live, path, observation)
-        self.job = rules.observed(self.job, agreed)
+        if turn == self.job.turn:
+            self.job = rules.observed(self.job, agreed)
 
     async def _do_push(self, step: rules.Push) -> bool:
         """Begin or go on with sending the image; returns False, since its end wakes the rules."""
@@ -243,7 +298,11 @@ class Update:
             self.job = rules.answered(self.job, Reply.GONE)
             return True
         if not step.resume or self._push is None:
-            body = await self._around.whole(self)
+            try:
+                body = await self._around.whole(self)
+            except (DamagedImage, UnknownImage):
+                await self._around.refused(self)
+                return False
             self._push = Pushing(self._around.endpoint, step, body, self._around.flush)
         self._push.run(live, self._pushed)
         return False
@@ -300,20 +359,22 @@ class Update:
             name=assignment.package_name,
         )
 
-    def _allowed(self) -> Allowed:
+    def _allowed(self, live: Live | None) -> Allowed:
         now_ms, assignment = self._now_ms(), self.assignment
         open_now = now_ms < assignment.end_ms and window_open(assignment.windows, now_ms)
-        live = self._around.registered(self.imei)
-        if live is not None and live.objects != self._seen.objects:
-            self._seen = msgspec.structs.replace(self._seen, objects=live.objects)
         secure = live is not None and bool(live.registration.identity)
         return Allowed(
             awake=self._live() is not None,
-            deliver=open_now and (self.transfers or self._around.has_room()),
+            deliver=open_now and self._around.places.may_have(self),
             install=open_now,
-            means=self._around.means(live),
+            means=self._means(live),
             clear_text=self._signed or not secure,
         )
+
+    def _means(self, live: Live | None) -> frozenset[rules.Means]:
+        means = self._around.means(live)
+        fits = self.grant is not None and self.grant.size_bytes <= self._around.push_bytes
+        return means if fits else means - {rules.Means.PUSH}
 
     def _wait(self, until_ms: int) -> None:
         now_ms = self._now_ms()
@@ -326,6 +387,11 @@ class Update:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(min(seconds, self._around.longest_seconds), self.wake)
+
+
+def _is_stored_first(step: Step) -> bool:
+    """Whether the job must be on the disk before a step: the device feels it, or another attempt follows."""
+    return step.felt or isinstance(step, rules.Retry) or (isinstance(step, rules.Fail) and step.reset)
 
 
 def _uri_path(job: Job) -> Path | None:
