@@ -122,7 +122,9 @@ class Owner:
 
 async def add_owner(data: Path, account: str = ACCOUNT, user: str = USER) -> Owner:
     """Add an account with a key and a user, by the command line."""
-    await overair_json("account", "add", account, "--licenses", "10", data=data)
+    await overair_json(
+        "account", "add", account, "--licenses", "10", "--subscription", "mrc,event", data=data
+    )
     key = await overair_json("key", "add", "--account", account, data=data)
     await overair_json(
         "user", "add", "--account", account, "--name", user, "--password-stdin", data=data, stdin=PASSWORD

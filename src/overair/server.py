@@ -22,7 +22,7 @@ from overair.core import Core, CoreSettings
 from overair.doors.callbacks.http import HttpSender, tls_context
 from overair.doors.callbacks.targets import SystemResolver
 from overair.doors.ddi.door import DdiDoor
-from overair.doors.ddi.http import Trust
+from overair.doors.ddi.http import NO_TRUST, Trust
 from overair.doors.images.host import ImageHost, image_routes
 from overair.doors.lwm2m.door import Lwm2mDoor
 from overair.doors.lwm2m.updates.addresses import Addresses
@@ -81,7 +81,7 @@ class Settings:
     """Where the HTTP door is reached from outside, such as through a proxy with TLS."""
     sandbox: bool = False
     """Whether an operator may move the clock."""
-    trust: Trust = Trust()
+    trust: Trust = NO_TRUST
     """Which proxies are believed in what they say of devices that speak HTTP."""
     limits: Limits = DEFAULT_LIMITS
 

@@ -135,6 +135,7 @@ def main() -> None:
         import atheris
     except ImportError:
         sys.exit("fuzz_coap: atheris is not installed (pip install atheris)")
+    atheris.instrument_all()
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()
 

@@ -6,8 +6,11 @@ datagram can be seen), so are images and keys; the database is SQLite without th
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import random
+import sqlite3
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
@@ -79,7 +82,7 @@ def watched() -> Iterator[None]:
                 function.deactivate()
             elif name.startswith("sqlite3."):
                 function.can_block_in("tests/inline.py", INLINE)
-                function.can_block_in("tests/service/lwm2m_updates.py", {"__init__", "execute"})
+                function.can_block_in("tests/service/lwm2m_updates.py", {"_empty", "execute"})
         yield
 
 
@@ -125,6 +128,17 @@ class MemoryImages:
         return body[offset : offset + length]
 
 
+@functools.cache
+def _empty() -> bytes:
+    """Return a database with all tables, which takes longer to make than to copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = InlineDatabase(f"sqlite:///{folder}/empty.db")
+        metadata.create_all(database.engine)
+        database.close()
+        with contextlib.closing(sqlite3.connect(f"{folder}/empty.db")) as connection:
+            return connection.serialize()
+
+
 class World:
     """One account, one service (which can be restarted), devices and campaigns."""
 
@@ -162,10 +176,11 @@ class World:
         """Not the same numbers after a restart: devices know repetitions by them."""
         self._identities = identities(100)
         self._work: set[asyncio.Task[None]] = set()
+        (folder / "updates.db").write_bytes(_empty())
         self.database = Database(f"sqlite:///{folder}/updates.db")
-        metadata.create_all(self.database.engine)
         values = {
-            "name": "0000123456-00001", "active": True, "licenses": 100, "subscriptions": "mrc", "created_ms": 0
+            "name": "0000123456-00001", "active": True, "licenses": 100, "subscriptions": "mrc",
+            "created_ms": 0,
         }  # fmt: skip
         self.execute(insert(accounts).values(values))
         self.account: Account = account_of(self.execute(select(accounts))[0])
@@ -188,7 +203,7 @@ class World:
         attempts = Attempts(self.database, clock)
         self.endpoint = coap.Endpoint(random=random.Random(self._random.random()))
         with mock.patch.object(faces, "UdpSocket", partial(EtherSocket, self.ether)):
-            self._face = faces.UdpFace(self.endpoint, lambda event: self.gateway.handle(event))
+            self._face = faces.UdpFace(self.endpoint, self._handle)
         self.gateway = Gateway(
             self.endpoint, self.devices, clock, limits, self._face.flush, self.keys.owner, self.keys.has_key
         )
@@ -203,7 +218,9 @@ class World:
         self.gateway.serve(files)
         self.gateway.attend(self.updates)
         self.host = ImageHost(self.packages.images, self.updates, self.bandwidth, limits)
-        self.engine = Engine(self.database, attempts, {"LWM2M": self.updates}, clock, limits, poll_seconds=300)
+        self.engine = Engine(
+            self.database, attempts, {"LWM2M": self.updates}, clock, limits, poll_seconds=300
+        )
         self.updates.on_heard = self.engine.heard
         self.campaigns.wake = self.engine.wake
         await self.gateway.start()
@@ -214,6 +231,9 @@ class World:
         self._face.open_secure(self.dtls, self.gateway.security.take, *SECURE)
         self._face.open(*PLAIN)
         self._running = self.loop.create_task(self.engine.run())
+
+    def _handle(self, event: coap.Event) -> None:
+        self.gateway.handle(event)
 
     async def stop(self, *, keep_sessions: bool = True) -> None:
         """Stop the service; what it did not store is gone."""
@@ -240,11 +260,18 @@ class World:
     # Devices.
 
     async def add(
-        self, profile: Profile = PROFILE, *, secure: bool = False, misbehaviour: Misbehaviour = NONE, **changes: Any
+        self,
+        profile: Profile = PROFILE,
+        *,
+        secure: bool = False,
+        misbehaviour: Misbehaviour = NONE,
+        **changes: Any,
     ) -> Member:
         """Add a device, switch it on, and let it settle."""
         drawn = next(self._identities)
-        identity = misbehaviour.fit(Identity(drawn.imei, drawn.mdn, msgspec.structs.replace(profile, **changes)))
+        identity = misbehaviour.fit(
+            Identity(drawn.imei, drawn.mdn, msgspec.structs.replace(profile, **changes))
+        )
         psk = Psk(identity.endpoint.encode(), b"0123456789abcdef") if secure else None
         if psk is not None:
             self.keys.add(int(identity.imei), psk)
@@ -294,20 +321,29 @@ class World:
         return name
 
     async def campaign(
-        self, members: Sequence[Member], package: str | None = None, *, windows: tuple[Window, ...] = (), days: int = 5
+        self,
+        members: Sequence[Member],
+        package: str | None = None,
+        *,
+        windows: tuple[Window, ...] = (),
+        days: int = 5,
     ) -> str:
         """Begin a campaign that starts at once; without a package with one that is made for it."""
         name = package or self.add_package(members[0].device.identity.profile)
         known = await self.packages.get_named(self.account.id, name)
         asked = NewCampaign(
-            version="v3", name=None, package_name=name, version_from=known.version_from, version_to=known.version_to,
+            version="v3", name=None, package_name=name, version_from=known.version_from,
+            version_to=known.version_to,
             start_day=TODAY + int(self.loop.time() // 86_400), end_day=TODAY + days, windows=windows,
             device_ids=tuple(str(member.imei) for member in members), auto_assign=True,
         )  # fmt: skip
         made = await self.campaigns.schedule(self.account, asked)
-        while (await self.campaigns.campaign(self.account.id, made.uuid)).status is CampaignStatus.PENDING:
+        for _ in range(100):
             await asyncio.sleep(0.05)
-        return made.uuid
+            shown = await self.campaigns.campaign(self.account.id, made.uuid)
+            if shown.status is not CampaignStatus.PENDING:
+                return made.uuid
+        raise AssertionError("the campaign is not checked")
 
     async def row(self, uuid: str, member: Member) -> Row:
         page = await self.campaigns.rows(self.account.id, uuid, -1)
@@ -317,12 +353,14 @@ class World:
         """Wait until devices have come to an end; returns their rows."""
         deadline, step = self.loop.time() + within, 1.0
         while True:
+            await asyncio.sleep(step)
+            step = min(step * 1.02, 60.0)
+            if any(map(self.update, members)) and self.loop.time() < deadline:
+                continue
             found = [await self.row(uuid, member) for member in members]
             if all(row.status in ROW_FINAL for row in found):
                 return found
             assert self.loop.time() < deadline, found
-            await asyncio.sleep(step)
-            step = min(step * 1.02, 60.0)
 
     # What is on the air.
 
@@ -394,7 +432,13 @@ class World:
     async def get(self, token: str, wanted: str = "") -> tuple[int, dict[str, str], bytes]:
         """GET an image of the HTTP door; returns status, headers and body."""
         headers = [(b"range", wanted.encode())] if wanted else []
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "path_params": {"token": token}}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": headers,
+            "path_params": {"token": token},
+        }
         said: list[Any] = []
 
         async def send(message: Any) -> None:

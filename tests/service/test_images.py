@@ -56,6 +56,13 @@ async def test_the_whole_image(doors: Doors, path: str) -> None:
         }
 
 
+async def test_each_piece_that_goes_out_shows_that_the_download_is_alive(doors: Doors) -> None:
+    image = bytes(3 * CHUNK_BYTES + 1)
+    long = doors.grants.give(await add(doors, image), "token-of-a-long-one")
+    await doors.client.get(long)
+    assert doors.grants.progress == ["token-of-a-long-one"] * 4
+
+
 async def test_head_is_get_without_the_image(doors: Doors, path: str) -> None:
     for headers in ({}, {"Range": "bytes=5-9"}):
         got, headed = (

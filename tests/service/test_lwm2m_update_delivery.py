@@ -1,4 +1,4 @@
-"""How images come to devices: by which means, and the whole way of an update (spec lwm2m.md, 8.5, 8.6, 9, 13)."""
+"""How images come to devices, and the whole way of an update (spec lwm2m.md, 8.5, 8.6, 9, 13)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from overair.campaigns.model import RowStatus
 from overair.platform.limits import Limits
 from overair.protocols.coap import Message
 from overair.protocols.coap.codes import PUT
-from overair.protocols.lwm2m.content import OPAQUE, TLV
+from overair.protocols.lwm2m.content import OPAQUE, TEXT, TLV
 from overair.protocols.lwm2m.updating import Means, Policy
 from overair.simulator import TWO_COMPONENTS
 from overair.simulator.profile import COAP, COAPS, HTTP, HTTPS, PULL_ONLY, PUSH_ONLY, Software
@@ -60,6 +60,17 @@ async def test_an_update_takes_no_more_messages_than_it_must(tmp_path: Path) -> 
             "0.01 GET /3/0/3",  # the verdict; and the inventory's look at the firmware
             "0.01 GET /3/0/3",
         ]
+
+
+@virtual
+async def test_what_can_not_be_read_together_is_read_one_by_one(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        member = await here.add(formats=(TEXT, OPAQUE, TLV))
+        before = len(here.asked(member))
+        await bring(here, member)
+        asked = here.asked(member)[before:]
+        assert asked[:4] == ["0.05 FETCH /", "0.01 GET /3/0/3", "0.01 GET /5/0/3", "0.01 GET /5/0/5"]
+        assert asked.count("0.05 FETCH /") == 2  # the second after its reboot
 
 
 @pytest.mark.parametrize(
@@ -187,7 +198,9 @@ async def test_two_pushes_hold_their_image_once(tmp_path: Path) -> None:
         uuid = await here.campaign(members)
         await here.until(lambda: here.updates.transfers == 3)
         await here.until(lambda: all(pushed(here, member) for member in members))
-        bodies = {id(update._push._body) for member in members if (update := here.update(member)) and update._push}
+        bodies = {
+            id(update._push._body) for member in members if (update := here.update(member)) and update._push
+        }
         assert len(bodies) == len(here.updates._images) == 1
         rows = await here.until_ended(uuid, *members)
         assert {row.status for row in rows} == {RowStatus.SUCCEEDED}

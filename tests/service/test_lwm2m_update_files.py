@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
+from overair.accounts.sql import accounts
 from overair.campaigns.model import RowStatus
 from overair.campaigns.texts import V3_STATUS
 from overair.doors.lwm2m.answers import Answers
@@ -33,6 +34,7 @@ from ..virtual import virtual
 from .lwm2m_updates import IMAGE_BYTES, STRANGER, World, watched, world
 
 SLOW = 100.0
+ACCOUNT = "0000123456-00001"
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,12 @@ class Asking:
         self._path = ((codes.URI_PATH, b"f"), (codes.URI_PATH, token.encode()))
 
     def block(
-        self, number: int | None = None, size: int = 512, *options: coap.OptionPair, code: int = codes.GET, name: str = ""
+        self,
+        number: int | None = None,
+        size: int = 512,
+        *options: coap.OptionPair,
+        code: int = codes.GET,
+        name: str = "",
     ) -> Message:
         message_id = next(self._numbers) % 0xFFFF
         given = [*self._path, *options]
@@ -158,7 +165,7 @@ async def test_a_stranger_has_to_show_that_it_receives_where_it_sends_from(tmp_p
 @virtual
 async def test_with_the_key_of_another_device_there_is_nothing(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        uuid, member, asking, _ = await downloading(here, secure=True)
+        uuid, member, *_ = await downloading(here, secure=True)
         other = await here.add(secure=True, delivery=PULL_ONLY)
         live = here.gateway.registry.by_imei(other.imei)
         update = here.update(member)
@@ -222,23 +229,40 @@ class Granting:
         return "10.0.0.1"
 
 
+def found(database: InlineDatabase) -> None:
+    """Make the tables, and an account."""
+    metadata.create_all(database.engine)
+    with database.engine.begin() as connection:
+        values = {
+            "id": 1,
+            "name": ACCOUNT,
+            "active": True,
+            "licenses": 1,
+            "subscriptions": "mrc",
+            "created_ms": 0,
+        }
+        connection.execute(insert(accounts).values(values))
+
+
 async def test_a_byte_that_changes_on_the_disk_is_never_sent(tmp_path: Path) -> None:
     database = InlineDatabase(f"sqlite:///{tmp_path}/images.db")
-    await asyncio.to_thread(metadata.create_all, database.engine)
+    await asyncio.to_thread(found, database)
     service = PackageService(database, tmp_path, SystemClock(), Limits())
     file = tmp_path / "image.bin"
     body = random.Random(1).randbytes(100_000)
     file.write_bytes(body)
     new = NewPackage(
-        kind=Kind.FIRMWARE, name="firmware", make="ACME", model="M1", version_from="1", version_to="2", protocol="LWM2M"
-    )
+        kind=Kind.FIRMWARE, name="firmware", make="ACME", model="M1", version_from="1", version_to="2",
+        protocol="LWM2M", size_bytes=len(body),
+    )  # fmt: skip
     package = await service.add(1, new, file)
     assert package.sha256 is not None
     endpoint = coap.Endpoint(random=random.Random(1))
     granting = Granting(ImageGrant(package.id, package.size_bytes, package.sha256))
+    answered = asyncio.Event()
     files = Files(
-        endpoint, service.images, granting, lambda _: None, Bandwidth(1e9), Answers(endpoint, lambda: None),
-        lambda: None, bytes(16),
+        endpoint, service.images, granting, lambda _: None, Bandwidth(1e9), Answers(endpoint, answered.set),
+        answered.set, bytes(16),
     )  # fmt: skip
     asking = Asking("token")
 
@@ -247,8 +271,8 @@ async def test_a_byte_that_changes_on_the_disk_is_never_sent(tmp_path: Path) -> 
         assert isinstance(request, coap.Request)
         files.serve(request, "token")
         async with asyncio.timeout(10):
-            while not endpoint.outbox:
-                await asyncio.sleep(0.001)
+            await answered.wait()
+        answered.clear()
         return coap.decode(endpoint.outbox.pop()[0])
 
     assert (await ask(150)).payload == body[150 * 512 : 151 * 512]

@@ -1,4 +1,4 @@
-"""How many images are on their way at once, how fast, and how long (spec lwm2m.md, 8.8, 13.3; lifecycle.md, 4)."""
+"""How many images are on their way at once, how fast, and how long (spec lwm2m.md, 8.8, 13.3)."""
 
 import asyncio
 from collections.abc import Iterator

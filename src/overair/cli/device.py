@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,8 @@ from overair.cli.common import (
 from overair.cli.device_file import Errors, Row, read_devices
 from overair.cli.device_key import command as key_command
 from overair.cli.device_key import key_option, prepared, psk_fields, say_keep
+from overair.cli.device_token import command as token_command
+from overair.cli.device_token import token_fields
 from overair.credentials.model import CredentialError, KeysRefused, NewPsk
 from overair.devices.model import AddRefused, DeviceError, Provisioning, imei_number
 
@@ -38,6 +41,7 @@ def command() -> None:
 
 
 command.add_command(key_command, "key")
+command.add_command(token_command, "token")
 
 
 @command.command()
@@ -51,6 +55,8 @@ command.add_command(key_command, "key")
 @click.option("--psk", is_flag=True, help="Make a pre-shared key; it is shown now and never again.")
 @click.option("--psk-identity", metavar="TEXT", help="Its identity [default: urn:imei:IMEI].")
 @key_option
+@click.option("--token", is_flag=True, help="Make a token for HTTP; it is shown now and never again.")
+@click.option("--controller-id", metavar="TEXT", help="What it calls itself over HTTP [default: its IMEI].")
 @json_option
 @data_options
 @asynchronous
@@ -65,6 +71,8 @@ async def add(
     psk: bool,
     psk_identity: str | None,
     psk_key: bytes | None,
+    token: bool,
+    controller_id: str | None,
     as_json: bool,
     data: Path,
     database_url: str | None,
@@ -87,7 +95,10 @@ async def add(
             await _add(services, account_id, [said], wanted)
         except AddRefused as refused:
             raise DeviceError(refused.errors[0][1]) from refused
-        await _print_device(services, account_id, imei, *wanted, as_json=as_json)
+        if controller_id is not None:
+            await services.tokens.bind(account_id, controller_id, said.imei)
+        shown = token_fields(await services.tokens.add(account_id, said.imei)) if token else {}
+        await _print_device(services, account_id, imei, *wanted, more=shown, as_json=as_json)
 
 
 @command.command(name="import")
@@ -212,15 +223,23 @@ async def _add(services: "Core", account_id: int, said: list[Provisioning], psks
         ) from refused
 
 
-async def _print_device(services: "Core", account_id: int, imei: str, *psks: NewPsk, as_json: bool) -> None:
+async def _print_device(
+    services: "Core",
+    account_id: int,
+    imei: str,
+    *psks: NewPsk,
+    more: Mapping[str, str] = MappingProxyType({}),
+    as_json: bool,
+) -> None:
     record = msgspec.json.decode(await services.devices.show(account_id, imei))
     for psk in psks:
         record |= psk_fields(psk)
+    record |= more
     if as_json:
         print_json(record)
     else:
         print_fields({name: _shown(value) for name, value in record.items()})
-        if psks:
+        if psks or more:
             say_keep()
 
 

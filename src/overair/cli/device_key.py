@@ -70,7 +70,7 @@ async def add(
 ) -> None:
     """Give the device IMEI a key. A key that its identity has stays valid for 7 days more."""
     async with open_services(data, database_url) as services:
-        account_id = await _account_of(services, account, imei)
+        account_id = await account_of(services, account, imei)
         made = await services.credentials.add_psk(
             account_id, imei_number(imei), identity=_identity(psk_identity), key=psk_key
         )
@@ -91,7 +91,7 @@ async def add(
 async def list_(imei: str, account: str, as_json: bool, data: Path, database_url: str | None) -> None:
     """List the identities of the device IMEI and the times of their valid keys, never the keys."""
     async with open_services(data, database_url) as services:
-        await _account_of(services, account, imei)
+        await account_of(services, account, imei)
         keys = await services.credentials.identities(imei_number(imei))
     rows = [_times(key) for key in keys]
     if as_json:
@@ -112,7 +112,7 @@ async def remove(
 ) -> None:
     """Take an identity and all its keys from the device IMEI, at once."""
     async with open_services(data, database_url) as services:
-        await _account_of(services, account, imei)
+        await account_of(services, account, imei)
         number = imei_number(imei)
         identity = _identity(psk_identity)
         await services.credentials.remove(number, default_identity(number) if identity is None else identity)
@@ -134,7 +134,7 @@ def say_keep() -> None:
     click.echo("Keep the key: it can't be shown again.", err=True)
 
 
-async def _account_of(services: "Core", account: str, imei: str) -> int:
+async def account_of(services: "Core", account: str, imei: str) -> int:
     """Return the account's id; :class:`UnknownDevice` unless the device is its own."""
     account_id: int = (await services.accounts.account(account)).id
     await services.devices.show(account_id, imei)

@@ -11,7 +11,7 @@ import click
 
 from overair.cli.common import Address, AddressType, asynchronous, data_options
 from overair.cli.package import images_option
-from overair.cli.serve_types import HostType, UrlType
+from overair.cli.serve_types import HostType, Network, NetworkType, UrlType
 from overair.records.times import format_t2
 
 if TYPE_CHECKING:
@@ -75,6 +75,20 @@ if TYPE_CHECKING:
     envvar="OVERAIR_SANDBOX",
     help="Let the operator move the clock ('overair clock advance').",
 )
+@click.option(
+    "--trust-proxy",
+    "proxies",
+    type=NetworkType(),
+    multiple=True,
+    envvar="OVERAIR_TRUST_PROXY",
+    help="Address or network of a proxy that is believed about HTTP devices.",
+)
+@click.option(
+    "--certificate-header",
+    metavar="NAME",
+    envvar="OVERAIR_CERTIFICATE_HEADER",
+    help="Header in which that proxy gives the name in a device's certificate, such as X-Ssl-Client-Cn.",
+)
 @click.option("--verbose", is_flag=True, help="Log what devices do wrong, too.")
 @data_options
 @asynchronous
@@ -92,14 +106,19 @@ async def command(
     callback_ca: Path | None,
     callback_allow_private: bool,
     sandbox: bool,
+    proxies: tuple[Network, ...],
+    certificate_header: str | None,
     verbose: bool,
     data: Path,
     database_url: str | None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C. Prints a line for each door when it is open."""
+    from overair.doors.ddi.http import Trust
     from overair.platform.logs import configure_logs
     from overair.server import Server, Settings
 
+    if certificate_header is not None and not proxies:
+        raise click.UsageError("--certificate-header needs --trust-proxy")
     if (enroll == "open") != (enroll_account is not None):
         raise click.UsageError("--enroll open and --enroll-account NAME go together")
     configure_logs(level=logging.INFO if verbose else logging.WARNING)
@@ -117,6 +136,7 @@ async def command(
         advertise=advertise,
         public_url=public_url,
         sandbox=sandbox,
+        trust=Trust(proxies, certificate_header),
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

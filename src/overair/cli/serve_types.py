@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import click
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 NAME_CHARACTERS = 253  # RFC 1035, section 2.3.4
@@ -41,6 +43,20 @@ class UrlType(click.ParamType[str]):
                 ctx,
             )
         return url
+
+
+class NetworkType(click.ParamType[Network]):
+    """An address, or a network as in 10.0.0.0/8."""
+
+    name = "NETWORK"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
+        if isinstance(value, Network):
+            return value
+        try:
+            return ipaddress.ip_network(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def is_host(text: str) -> bool:

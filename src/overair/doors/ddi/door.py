@@ -22,6 +22,7 @@ from overair.doors.ddi.driver import Deployments
 from overair.doors.ddi.facts import Facts
 from overair.doors.ddi.http import (
     EMPTY,
+    NO_TRUST,
     RETRY_SECONDS,
     Refusal,
     Reply,
@@ -85,12 +86,12 @@ class DdiDoor:
         sending: Sending,
         clock: Clock,
         limits: Limits,
-        trust: Trust | None = None,
+        trust: Trust = NO_TRUST,
     ) -> None:
         self._database = database
         self._clock = clock
         self._limits = limits
-        self._trust = trust or Trust()
+        self._trust = trust
         self.contacts = Contacts(database, clock)
         self._waiting = Waiting(database, clock)
         self._targets = Targets(database, clock, limits)
@@ -189,7 +190,7 @@ class DdiDoor:
             await self._database.write(lambda connection: apply_changes(connection, [spoke]))
             target.protocol = "HTTP"
         if target.campaigning:
-            self._waiting.ask(target.imei)
+            await self._waiting.look_up([target.imei])  # or it would come too late for a window that is open
 
     async def _answer(
         self, request: Request, target: Target | Unclaimed, receive: Receive, send: Send

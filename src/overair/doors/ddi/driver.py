@@ -74,7 +74,7 @@ class Deployments:
         self._beginning: dict[int, asyncio.Task[None]] = {}
         self._stopping: set[int] = set()
         self._since = asyncio.get_running_loop().time()
-        waiting.on_open = self._hurry
+        waiting.on_found = self._hurry
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -264,12 +264,18 @@ class Deployments:
         if imei in self._stopping or self._is_orphan(job):
             self._stopping.discard(imei)
             return self._stopped(action, now_ms)
-        last_ms = self._contacts.last_ms(imei)
-        stuck = now_ms - action.progressed_ms >= self._limits.ddi_stuck_hours * HOUR_MS
-        if action.state is State.RUNNING and stuck and last_ms is not None and last_ms > action.progressed_ms:
+        if self._is_stuck(job, now_ms):
             after = rules.moved(action, Event.FAIL, now_ms, detail=NO_PROGRESS, retry=True)
             return rules.of_server(after, "ERROR", "no progress", now_ms)
         return None
+
+    def _is_stuck(self, job: Job, now_ms: int) -> bool:
+        """Whether the device comes, and does nothing; what waits for its window may."""
+        action, last_ms = job.action, self._contacts.last_ms(job.stored.imei)
+        if action.state is not State.RUNNING or (job.windows and not action.begun):
+            return False
+        is_late = now_ms - action.progressed_ms >= self._limits.ddi_stuck_hours * HOUR_MS
+        return is_late and last_ms is not None and last_ms > action.progressed_ms
 
     def _is_orphan(self, job: Job) -> bool:
         """Whether the campaign engine has let go of an action while the service did not run."""

@@ -53,6 +53,9 @@ class Trust:
         return any((mapped or peer) in network for network in self.proxies)
 
 
+NO_TRUST = Trust()
+
+
 class Refusal(Exception):
     """A request that is answered with an error; *kind* and *code* are hawkBit's words for it."""
 
@@ -154,15 +157,19 @@ def certificate(scope: Scope, headers: Mapping[bytes, bytes], trust: Trust) -> t
     return (None if name is None else name.decode("latin-1").strip()), issuers
 
 
-async def body_of(request: Request, shape: type[T], limits: Limits) -> T:
+async def body_of(request: Request, shape: type[T], limits: Limits, *, optional: bool = False) -> T:
     """Return what the body says; Refusal for one that is too large, slow, or of a wrong type.
 
+    No body is the same as an empty object if it is *optional*.
     Raises :class:`overair.protocols.ddi.errors.Malformed` for one that breaks a rule.
     """
     media_type = (request.header("content-type") or JSON).partition(";")[0].strip().lower()
     if media_type not in _TYPES:
         raise Refusal(415, "rest.mediaTypeNotSupported", f"must be one of {', '.join(_TYPES)}")
-    return records.decode(await _read(request, limits), media_type, shape)
+    body = await _read(request, limits)
+    if optional and not body:
+        return shape()
+    return records.decode(body, media_type, shape)
 
 
 def reply(request: Request, body: bodies.Body | list[bodies.Body], status: int = 200) -> Reply:

@@ -24,7 +24,13 @@ def take_installed(connection: Connection, imei: int, package: Package, now_ms: 
     if device is None or version_of(device, package.kind.value, package.name) == package.version_to:
         return False
     change = Upgraded(
-        package.account_id, imei, package.kind.value, package.name, package.version_to, confirmed=False, now_ms=now_ms
+        package.account_id,
+        imei,
+        package.kind.value,
+        package.name,
+        package.version_to,
+        confirmed=False,
+        now_ms=now_ms,
     )
     apply_changes(connection, [change])
     return True

@@ -200,7 +200,7 @@ class Resources:
         return EMPTY
 
     async def _activates(self, request: Request, target: Target) -> Reply:
-        said = await body_of(request, AutoConfirm, self._limits)
+        said = await body_of(request, AutoConfirm, self._limits, optional=True)
         if target.standing.auto_confirm is not None:
             raise AlreadyConfirming
         confirmed = AutoConfirmed(

@@ -5,7 +5,7 @@ that a campaign waits. Its windows are then looked up, so that the device comes 
 is open, and more often than usual the nearer the next one is (spec ddi.md, section 2.1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
@@ -14,8 +14,8 @@ from overair.campaigns.states import CAMPAIGN_OVER, ROW_IDLE
 from overair.platform.clock import Clock
 from overair.platform.database import Database
 
-BELIEVED_MS = 15 * 60_000
-"""After that what was looked up may be over: it is believed no more unless the engine asks again."""
+BELIEVED_MS = 60_000
+"""For so long nothing is looked up again; afterwards it is, when the device comes or the engine asks."""
 PORTION = 200
 
 
@@ -29,24 +29,23 @@ class Waiting:
         self._known: dict[int, tuple[int, int]] = {}
         self.wake: Callable[[], None] = lambda: None
         """Called when something is to be looked up."""
-        self.on_open: Callable[[int], None] = lambda _imei: None
-        """Called with a device with which a campaign could begin right now."""
+        self.on_found: Callable[[int], None] = lambda _imei: None
+        """Called with a device for which a campaign waits."""
 
     def ask(self, imei: int) -> None:
         """A campaign may wait for this device: find out."""
         known = self._known.get(imei)
-        if known is None or known[1] - BELIEVED_MS // 2 < self._clock.now_ms():
+        if known is None or self._clock.now_ms() - known[1] >= BELIEVED_MS:
             self._asked[imei] = None
             self.wake()
 
     def opens_ms(self, imei: int, now_ms: int) -> int | None:
-        """Return when a campaign could begin with the device; None if none waits for it."""
+        """Return when a campaign could begin with the device; None if none is known to wait for it."""
         known = self._known.get(imei)
         if known is None:
             return None
-        if known[1] < now_ms:
-            del self._known[imei]
-            return None
+        if now_ms - known[1] >= BELIEVED_MS:
+            self.ask(imei)
         return known[0]
 
     def forget(self, imei: int) -> None:
@@ -56,21 +55,23 @@ class Waiting:
     async def look(self) -> bool:
         """Look up some of what was asked; returns whether there is more."""
         asked = [self._asked.popitem()[0] for _ in range(min(PORTION, len(self._asked)))]
-        if not asked:
-            return False
+        if asked:
+            await self.look_up(asked)
+        return bool(self._asked)
+
+    async def look_up(self, asked: Sequence[int]) -> None:
+        """Look up what waits for these devices."""
         now_ms = self._clock.now_ms()
         found = await self._database.read(lambda connection: _openings(connection, asked, now_ms))
         for imei in asked:
             if imei not in found:
                 self.forget(imei)
         for imei, opens_ms in found.items():
-            self._known[imei] = opens_ms, now_ms + BELIEVED_MS
-            if opens_ms <= now_ms:
-                self.on_open(imei)
-        return bool(self._asked)
+            self._known[imei] = opens_ms, now_ms
+            self.on_found(imei)
 
 
-def _openings(connection: Connection, imeis: list[int], now_ms: int) -> dict[int, int]:
+def _openings(connection: Connection, imeis: Sequence[int], now_ms: int) -> dict[int, int]:
     idle = [row for row in rows.open_rows(connection, imeis) if row.status in ROW_IDLE]
     campaigns = sql.campaigns_by_id(connection, {row.campaign_id for row in idle})
     openings: dict[int, int] = {}

@@ -27,7 +27,7 @@ from overair.protocols.lwm2m.content import OPAQUE, TLV
 from overair.protocols.lwm2m.updating import Reply
 from overair.protocols.lwm2m.updating.wrapping import IMAGE_BYTES_MAX, Wrapped
 
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 2.0
 """How often it is seen whether blocks were confirmed: a device that confirms them is awake."""
 WRAPPED_RESOURCE = 0
 """The TLV header of the rules is that of objects 5 and 33629."""

@@ -133,7 +133,7 @@ class Update:
             return
         while not self._around.is_over(self):
             self._again = False
-            was_transferring, before = self.transfers, self.job
+            before = self.job
             step = self._decide()
             if isinstance(step, rules.Wait):
                 self._wait(step.until_ms)
@@ -142,9 +142,6 @@ class Update:
                 continue
             if _is_stored_first(step):
                 await self._keep(before)
-            if was_transferring and isinstance(step, rules.Retry | rules.Fail) and await self._image_gone():
-                await self._around.refused(self)
-                return
             if not await self._do(step):
                 return
 
@@ -170,10 +167,6 @@ class Update:
         self.grant = ImageGrant(package.id, package.size_bytes, package.sha256)
         self._signed = package.signed_by is not None
         return True
-
-    async def _image_gone(self) -> bool:
-        """Whether the fault is ours: an image that was found damaged is served no more."""
-        return await self._around.package(self.assignment.package_id) is None
 
     async def _keep(self, before: Job) -> None:
         """Store the job. If that fails nothing was decided: what the device never felt must not count."""
