@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -91,6 +91,8 @@ class Core:
         self.attempts = Attempts(database, clock)
         self._purging = Reconciler("purge", self._purge, clock, period_seconds=PURGE_SECONDS)
         self._told = 0
+        self.standings_of_doors: Callable[[], list[Standing]] = list
+        """How the jobs of doors are doing that have some."""
         self.engine: Engine
         self.deliverer: Deliverer
 
@@ -114,7 +116,8 @@ class Core:
     @property
     def standings(self) -> list[Standing]:
         """How the jobs are doing."""
-        return [*self.engine.standings, self.deliverer.status, self._purging.standing]
+        own = [*self.engine.standings, self.deliverer.status, self._purging.standing]
+        return own + self.standings_of_doors()
 
     def wake(self) -> None:
         """Have all jobs look at once: the clock was moved."""

@@ -131,6 +131,7 @@ class Server:
         self._lwm2m.updates.on_heard = self._ddi.contacts.on_heard = core.engine.heard
         opening.push_async_callback(self._ddi.close)
         await self._ddi.start()
+        core.standings_of_doors = lambda: self._ddi.standings
         await self._open_http(opening, settings.http)
         await self._open_lwm2m(opening)
         opening.push_async_callback(_end, asyncio.create_task(core.run()))

@@ -35,6 +35,8 @@ DEBIAN_PACKAGES = {
     "coap-client-gnutls": "libcoap3-bin",
     "openssl": "openssl",
     "gnutls-cli": "gnutls-bin",
+    "swupdate": "swupdate",
+    "swupdate-ipc": "swupdate",
 }
 
 COMMAND_LIMIT_SECONDS = 900
@@ -119,6 +121,7 @@ CLIENTS = {
         Client("leshan-1", ("java", "javac", "mvn"), HOME / "leshan/v1", _leshan_sources, _build_leshan),
         Client("openssl", ("openssl",), HOME),
         Client("gnutls-cli", ("gnutls-cli",), HOME),
+        Client("swupdate", ("swupdate", "swupdate-ipc"), HOME),
         Client("libcoap", tuple(f"coap-client-{tls}" for tls in ("notls", "openssl", "gnutls")), HOME),
     )
 }

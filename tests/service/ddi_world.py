@@ -66,7 +66,7 @@ def watched() -> Iterator[None]:
                 function.deactivate()
             elif name.startswith("sqlite3."):
                 function.can_block_in("tests/inline.py", INLINE)
-                function.can_block_in("tests/service/ddi_world.py", {"_found"})
+                function.can_block_in("tests/service/ddi_world.py", {"_found", "_taken"})
         yield
 
 
@@ -275,7 +275,16 @@ async def _found(file: Path) -> None:
                 account, name=PACKAGE, protocol="HTTP", version_from=OLD, version_to=NEW, make=MAKE,
                 model=MODEL, size_bytes=len(IMAGE), sha256=hashlib.sha256(IMAGE).digest(),
             )  # fmt: skip
-        with contextlib.closing(sqlite3.connect(file)) as connection:
-            _TEMPLATE.append(connection.serialize())
-        file.unlink()
-    file.write_bytes(_TEMPLATE[0])
+        _TEMPLATE.append(_taken(file))
+    _put(file, _TEMPLATE[0])
+
+
+def _taken(file: Path) -> bytes:
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        content = connection.serialize()
+    file.unlink()
+    return content
+
+
+def _put(file: Path, content: bytes) -> None:
+    file.write_bytes(content)

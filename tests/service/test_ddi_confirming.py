@@ -37,8 +37,8 @@ async def test_an_action_waits_until_the_device_agrees(tmp_path: Path) -> None:
         assert "deploymentBase" not in links
         shown = (await target.ask("GET", links["confirmationBase"])).json()
         assert shown["confirmation"]["chunks"][0]["version"] == "2.0"
-        for path in (f"/deploymentBase/{action}", f"/cancelAction/{action}"):
-            assert (await target.ask("GET", path)).status_code == 404
+        for path in ("deploymentBase/{}", "cancelAction/{}", "softwaremodules/{}/artifacts"):
+            assert (await target.ask("GET", f"/{path.format(action)}")).status_code == 404
         assert (await target.feed(action, "closed", "success")).status_code == 404
         url = f"/confirmationBase/{action}/feedback"
         denied = {"confirmation": "denied", "code": 200, "details": ["not while driving"]}

@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -54,51 +53,51 @@ async def test_the_whole_file(tmp_path: Path) -> None:
         assert head.headers["content-length"] == str(SIZE)
 
 
-@pytest.mark.parametrize(
-    ("asked", "status", "start", "end"),
-    [
-        ("bytes=0-99", 206, 0, 100),
-        (f"bytes={CHUNK_BYTES - 10}-{CHUNK_BYTES + 9}", 206, CHUNK_BYTES - 10, CHUNK_BYTES + 10),
-        (f"bytes={SIZE - 5}-", 206, SIZE - 5, SIZE),
-        ("bytes=-7", 206, SIZE - 7, SIZE),
-        (f"bytes=-{SIZE * 2}", 206, 0, SIZE),
-        (f"bytes=0-{SIZE * 2}", 206, 0, SIZE),
-        ("bytes=0-1,5-6", 200, 0, SIZE),
-        ("lines=1-2", 200, 0, SIZE),
-        (f"bytes={SIZE}-", 416, 0, 0),
-        ("bytes=-0", 416, 0, 0),
-    ],
-)
-@virtual
-async def test_ranges(tmp_path: Path, asked: str, status: int, start: int, end: int) -> None:
-    async with open_world(tmp_path) as world:
-        target, action = await offered(world)
-        answer = await target.fetch(action, Range=asked)
-        assert (answer.status_code, answer.content) == (status, IMAGE[start:end])
-        if status == 206:
-            assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{SIZE}"
-        if status == 416:  # a client that has all takes this for done
-            assert answer.headers["content-range"] == f"bytes */{SIZE}"
+RANGES = [
+    ("bytes=0-99", 206, 0, 100),
+    (f"bytes={CHUNK_BYTES - 10}-{CHUNK_BYTES + 9}", 206, CHUNK_BYTES - 10, CHUNK_BYTES + 10),
+    (f"bytes={SIZE - 5}-", 206, SIZE - 5, SIZE),
+    ("bytes=-7", 206, SIZE - 7, SIZE),
+    (f"bytes=-{SIZE * 2}", 206, 0, SIZE),
+    (f"bytes=0-{SIZE * 2}", 206, 0, SIZE),
+    ("bytes=0-1,5-6", 200, 0, SIZE),
+    ("lines=1-2", 200, 0, SIZE),
+    (f"bytes={SIZE}-", 416, 0, 0),
+    ("bytes=-0", 416, 0, 0),
+]
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"If_None_Match": ETAG}, 304),
-        ({"If_None_Match": '"other"'}, 200),
-        ({"If_Match": ETAG}, 200),
-        ({"If_Match": "*"}, 200),
-        ({"If_Match": '"other"'}, 412),
-        ({"Range": "bytes=0-9", "If_Range": ETAG}, 206),
-        ({"Range": "bytes=0-9", "If_Range": '"other"'}, 200),
-        ({"Range": "bytes=0-9", "If_Range": "Wed, 21 Oct 2015 07:28:00 GMT"}, 200),
-    ],
-)
 @virtual
-async def test_conditions(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+async def test_ranges(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         target, action = await offered(world)
-        assert (await target.fetch(action, **headers)).status_code == status
+        for asked, status, start, end in RANGES:
+            answer = await target.fetch(action, Range=asked)
+            assert (answer.status_code, answer.content) == (status, IMAGE[start:end])
+            if status == 206:
+                assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{SIZE}"
+            if status == 416:  # a client that has all takes this for done
+                assert answer.headers["content-range"] == f"bytes */{SIZE}"
+
+
+CONDITIONS = [
+    ({"If_None_Match": ETAG}, 304),
+    ({"If_None_Match": '"other"'}, 200),
+    ({"If_Match": ETAG}, 200),
+    ({"If_Match": "*"}, 200),
+    ({"If_Match": '"other"'}, 412),
+    ({"Range": "bytes=0-9", "If_Range": ETAG}, 206),
+    ({"Range": "bytes=0-9", "If_Range": '"other"'}, 200),
+    ({"Range": "bytes=0-9", "If_Range": "Wed, 21 Oct 2015 07:28:00 GMT"}, 200),
+]
+
+
+@virtual
+async def test_conditions(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        target, action = await offered(world)
+        for headers, status in CONDITIONS:
+            assert (await target.fetch(action, **headers)).status_code == status
 
 
 @virtual
@@ -131,73 +130,73 @@ async def test_the_file_of_an_action_that_failed_is_gone(tmp_path: Path) -> None
         assert (await target.ask("GET", f"/installedBase/{action}")).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/softwaremodules/{}/artifacts/other.swu",
-        "/softwaremodules/{}/artifacts/{}/",
-        "/softwaremodules/99/artifacts/" + FILENAME,
-        "/softwaremodules/0/artifacts/" + FILENAME,
-        "/softwaremodules/-1/artifacts/" + FILENAME,
-        "/softwaremodules/{}/artifacts/..%2F..%2Fetc%2Fpasswd",
-        "/softwaremodules/{}/artifacts/%2e%2e",
-        "/softwaremodules/{}/artifacts/" + FILENAME + "%00",
-        "/softwaremodules/{}/artifacts/" + FILENAME + ".SHA1SUM",
-        "/softwaremodules/{}",
-        "/deploymentBase/99999999999",
-        "/deploymentBase/{}/feedback/more",
-        "/deploymentBase",
-        "/cancelAction/{}",
-        "/confirmationBase/{}",
-        "/installedBase/{}",
-    ],
-)
+NOT_THERE = [
+    "/softwaremodules/{}/artifacts/other.swu",
+    "/softwaremodules/{}/artifacts/{}/",
+    "/softwaremodules/99/artifacts/" + FILENAME,
+    "/softwaremodules/0/artifacts/" + FILENAME,
+    "/softwaremodules/-1/artifacts/" + FILENAME,
+    "/softwaremodules/{}/artifacts/..%2F..%2Fetc%2Fpasswd",
+    "/softwaremodules/{}/artifacts/%2e%2e",
+    "/softwaremodules/{}/artifacts/" + FILENAME + "%00",
+    "/softwaremodules/{}/artifacts/" + FILENAME + ".SHA1SUM",
+    "/softwaremodules/{}",
+    "/deploymentBase/99999999999",
+    "/deploymentBase/{}/feedback/more",
+    "/deploymentBase",
+    "/cancelAction/{}",
+    "/confirmationBase/{}",
+    "/installedBase/{}",
+]
+
+
 @virtual
-async def test_what_is_not_there(tmp_path: Path, path: str) -> None:
+async def test_what_is_not_there(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         target, action = await offered(world)
-        answer = await target.ask("GET", path.replace("{}", str(action)))
-        assert answer.status_code == 404
-        assert set(answer.json()) == {"exceptionClass", "errorCode", "message", "info"}
+        for path in NOT_THERE:
+            answer = await target.ask("GET", path.replace("{}", str(action)))
+            assert answer.status_code == 404
+            assert set(answer.json()) == {"exceptionClass", "errorCode", "message", "info"}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("POST", "", "GET"),
-        ("GET", "/configData", "PUT"),
-        ("DELETE", "/deploymentBase/{}", "GET"),
-        ("GET", "/deploymentBase/{}/feedback", "POST"),
-        ("PUT", "/softwaremodules/{}/artifacts/" + FILENAME, "GET, HEAD"),
-    ],
-)
+WRONG_METHODS = [
+    ("POST", "", "GET"),
+    ("GET", "/configData", "PUT"),
+    ("DELETE", "/deploymentBase/{}", "GET"),
+    ("GET", "/deploymentBase/{}/feedback", "POST"),
+    ("PUT", "/softwaremodules/{}/artifacts/" + FILENAME, "GET, HEAD"),
+]
+
+
 @virtual
-async def test_wrong_methods(tmp_path: Path, method: str, path: str, allowed: str) -> None:
+async def test_wrong_methods(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         target, action = await offered(world)
-        answer = await target.ask(method, path.replace("{}", str(action)))
-        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        for method, path, allowed in WRONG_METHODS:
+            answer = await target.ask(method, path.replace("{}", str(action)))
+            assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
-@pytest.mark.parametrize(
-    "status",
-    [
-        {},
-        {"execution": "closed"},
-        {"execution": "closed", "result": {}},
-        {"execution": "closed", "result": {"finished": "perhaps"}},
-        {"execution": "exploded", "result": {"finished": "success"}},
-        {"execution": "closed", "result": {"finished": "success"}, "details": "text"},
-        {"execution": "closed", "result": {"finished": "success"}, "code": "x"},
-    ],
-)
+NOTHING_SAID = [
+    {},
+    {"execution": "closed"},
+    {"execution": "closed", "result": {}},
+    {"execution": "closed", "result": {"finished": "perhaps"}},
+    {"execution": "exploded", "result": {"finished": "success"}},
+    {"execution": "closed", "result": {"finished": "success"}, "details": "text"},
+    {"execution": "closed", "result": {"finished": "success"}, "code": "x"},
+]
+
+
 @virtual
-async def test_feedback_that_says_nothing(tmp_path: Path, status: dict[str, Any]) -> None:
+async def test_feedback_that_says_nothing(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         target, action = await offered(world)
-        answer = await target.ask("POST", f"/deploymentBase/{action}/feedback", json={"status": status})
-        assert answer.status_code == 400
-        assert "deploymentBase" in await target.poll()
+        for status in NOTHING_SAID:
+            answer = await target.ask("POST", f"/deploymentBase/{action}/feedback", json={"status": status})
+            assert answer.status_code == 400
+            assert "deploymentBase" in await target.poll()
 
 
 @virtual

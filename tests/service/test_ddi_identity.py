@@ -17,6 +17,7 @@ from overair.devices.model import Provisioning
 from overair.doors.ddi.http import Trust
 from overair.doors.ddi.settings import changed
 from overair.platform.clock import DAY_MS
+from overair.platform.limits import Limits
 
 from ..virtual import virtual
 from .ddi_world import ATTRIBUTES, IMEI, OTHER_IMEI, TOKEN, Target, World, open_world, watched
@@ -141,21 +142,21 @@ async def test_a_name_is_bound_to_a_device_beforehand(tmp_path: Path) -> None:
         assert await world.tokens.name_of(int(IMEI)) == "board ü"
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "x" * 257, "a\x00b"])
 @virtual
-async def test_names_that_no_path_can_carry(tmp_path: Path, name: str) -> None:
+async def test_names_that_no_path_can_carry(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        with pytest.raises(InvalidToken, match="controller id"):
-            await world.tokens.bind(world.account.id, name, int(IMEI))
+        for name in ("", "a/b", "..", "x" * 257, "a\x00b"):
+            with pytest.raises(InvalidToken, match="controller id"):
+                await world.tokens.bind(world.account.id, name, int(IMEI))
 
 
 @virtual
-async def test_an_old_token_stays_good_for_a_week(tmp_path: Path) -> None:
-    async with open_world(tmp_path) as world:
+async def test_an_old_token_stays_good_for_a_while(tmp_path: Path) -> None:
+    async with open_world(tmp_path, limits=Limits(key_overlap_days=1)) as world:
         target = await world.target()
         new = target.like(token=(await world.tokens.add(world.account.id, int(IMEI))).token)
         assert (await new.ask("GET")).status_code == (await target.ask("GET")).status_code == 200
-        await asyncio.sleep(7 * DAY_MS / 1000)
+        await asyncio.sleep(DAY_MS / 1000)
         assert (await target.ask("GET")).status_code == 401
         assert (await new.ask("GET")).status_code == 200
         assert await world.tokens.purge() == 1
@@ -235,12 +236,12 @@ async def test_a_trusted_proxy_says_where_it_is_reached(tmp_path: Path) -> None:
         assert (await behind.poll())["configData"].startswith("https://fota.example:8443/DEFAULT/")
 
 
-@pytest.mark.parametrize("host", ['a"b', "a b", "a/b", "user@host", "a:b", "a:123456"])
 @virtual
-async def test_a_host_that_no_link_can_repeat(tmp_path: Path, host: str) -> None:
+async def test_a_host_that_no_link_can_repeat(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         target = await world.target(known=False)
-        assert (await target.ask("GET", headers={"Host": host})).status_code == 400
+        for host in ('a"b', "a b", "a/b", "user@host", "a:b", "a:123456"):
+            assert (await target.ask("GET", headers={"Host": host})).status_code == 400
 
 
 @virtual

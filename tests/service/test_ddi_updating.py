@@ -240,6 +240,42 @@ async def test_a_device_may_finish_what_it_was_asked_to_stop(tmp_path: Path) -> 
 
 
 @virtual
+async def test_a_campaign_that_ends_asks_once_and_then_waits_for_the_device(tmp_path: Path) -> None:
+    """The engine asks to stop again and again while its campaign is over; the device hears it once."""
+    async with open_world(tmp_path) as world:
+        target = await world.target()
+        campaign = await world.schedule(days=1)
+        action = await target.offered()
+        await target.read(action)
+        await asyncio.sleep(24 * HOUR - world.clock.now_ms() % 86_400_000 / 1000 + 60)
+        while "cancelAction" not in (links := await target.poll()):
+            await target.sleep(links)
+        assert (await world.row(campaign)).status is RowStatus.RUNNING
+        await target.feed(action, "rejected", "none", "installing", base="cancelAction")
+        for _ in range(20):
+            await asyncio.sleep(60)
+            assert "deploymentBase" in await target.poll()
+        history = (await target.ask("GET", f"/deploymentBase/{action}?actionHistory=-1")).json()
+        said = history["actionHistory"]["messages"]
+        assert said.count("the device is asked to stop") == 1
+        await target.feed(action, "closed", "success")
+        assert (await world.row(campaign)).status is RowStatus.SUCCEEDED
+
+
+@virtual
+async def test_a_device_that_vanishes_is_given_up(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        target = await world.target()
+        campaign = await world.schedule(days=7)
+        await target.read(await target.offered())
+        await asyncio.sleep(31 * HOUR)
+        row = await world.row(campaign)
+        assert (row.status, row.detail) == (RowStatus.FAILED, "no response")
+        await asyncio.sleep(4 * HOUR)
+        assert len(world.door.deployments) == 0
+
+
+@virtual
 async def test_what_the_device_has_not_seen_is_just_taken_back(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         target = await world.target()

@@ -1,5 +1,6 @@
 """``overair device token``: what a device proves itself by over HTTP. Tokens are shown once."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -44,7 +45,7 @@ async def add(
     database_url: str | None,
 ) -> None:
     """Give the device IMEI a token. One that it has stays valid for 7 days more."""
-    token = click.get_text_stream("stdin").readline().strip() if token_stdin else None
+    token = sys.stdin.readline().strip() if token_stdin else None
     async with open_services(data, database_url) as services:
         account_id = await account_of(services, account, imei)
         number = imei_number(imei)

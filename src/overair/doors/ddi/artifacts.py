@@ -16,6 +16,7 @@ from overair.packages.model import ImageGrant
 from overair.platform.images import DamagedImage, ImagesUnavailable, UnknownImage
 from overair.protocols.ddi import bodies
 from overair.protocols.ddi.paths import MD5SUM
+from overair.protocols.ddi.states import State
 
 _log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ class Artifacts:
         """Return the action whose module it is: the one that is open, or the one installed last."""
         number = request.place.number(1)
         job = self._deployments.job(target.imei)
-        if job is not None and job.action.id == number:
+        if job is not None and job.action.id == number and job.action.state is not State.CONFIRMING:
             return job.stored
         if number is None or number != target.standing.installed_id:
             raise not_found("the module")

@@ -14,12 +14,11 @@ from sqlalchemy import Connection
 from overair.campaigns.model import Assignment
 from overair.campaigns.rules import window_open
 from overair.campaigns.service import Attempts
-from overair.devices.changes import Upgraded
-from overair.devices.group import apply_changes
 from overair.devices.model import imei_text
 from overair.doors.ddi import store
 from overair.doors.ddi.contacts import Contacts
 from overair.doors.ddi.facts import Facts, PackageGone
+from overair.doors.ddi.installed import take_finished
 from overair.doors.ddi.model import Job, NotCancelling, Standing, Stored, UnknownAction
 from overair.doors.ddi.targets import Targets
 from overair.doors.ddi.waiting import Waiting
@@ -27,10 +26,11 @@ from overair.platform.clock import DAY_MS, Clock
 from overair.platform.database import Database
 from overair.platform.images import ImageError
 from overair.platform.limits import Limits
+from overair.protocols.ddi import ageing
 from overair.protocols.ddi import feedback as rules
 from overair.protocols.ddi.action import Action, Artifact
 from overair.protocols.ddi.records import Confirmation, Feedback
-from overair.protocols.ddi.states import Event, State
+from overair.protocols.ddi.states import State
 
 _log = structlog.get_logger()
 
@@ -42,7 +42,6 @@ AGAIN_SECONDS = 60.0
 """When something is done again that failed by a fault of ours."""
 ATTACH_SECONDS = 120.0
 """Until then the campaign engine has taken up the attempts that run."""
-NO_PROGRESS = "connection lost"
 NOT_REPORTED = "no response"
 NOT_INSTALLED = "window or campaign ended after download"
 PACKAGE = "package missing"
@@ -254,39 +253,20 @@ class Deployments:
 
     def _due(self, job: Job, now_ms: int) -> rules.Outcome | None:
         """Return what is to become of an action by itself."""
-        action, imei = job.action, job.stored.imei
-        if action.state is State.CANCELLING:
-            asked_ms = action.cancelled_ms or action.opened_ms
-            if now_ms - asked_ms < self._limits.ending_hours * HOUR_MS:
-                return None
-            after = rules.moved(action, Event.WITHDRAW, now_ms)
-            return rules.of_server(after, "CANCELED", "closed without the device", now_ms)
-        if imei in self._stopping or self._is_orphan(job):
-            self._stopping.discard(imei)
-            return self._stopped(action, now_ms)
-        if self._is_stuck(job, now_ms):
-            after = rules.moved(action, Event.FAIL, now_ms, detail=NO_PROGRESS, retry=True)
-            return rules.of_server(after, "ERROR", "no progress", now_ms)
-        return None
-
-    def _is_stuck(self, job: Job, now_ms: int) -> bool:
-        """Whether the device comes, and does nothing; what waits for its window may."""
-        action, last_ms = job.action, self._contacts.last_ms(job.stored.imei)
-        if action.state is not State.RUNNING or (job.windows and not action.begun):
-            return False
-        is_late = now_ms - action.progressed_ms >= self._limits.ddi_stuck_hours * HOUR_MS
-        return is_late and last_ms is not None and last_ms > action.progressed_ms
+        imei = job.stored.imei
+        around = ageing.Circumstances(
+            stops=imei in self._stopping or self._is_orphan(job),
+            heard_ms=self._contacts.last_ms(imei),
+            waits=bool(job.windows),
+            stuck_ms=self._limits.ddi_stuck_hours * HOUR_MS,
+            ending_ms=self._limits.ending_hours * HOUR_MS,
+        )
+        self._stopping.discard(imei)
+        return ageing.due(job.action, around, now_ms)
 
     def _is_orphan(self, job: Job) -> bool:
         """Whether the campaign engine has let go of an action while the service did not run."""
         return not job.attached and asyncio.get_running_loop().time() - self._since >= ATTACH_SECONDS
-
-    def _stopped(self, action: Action, now_ms: int) -> rules.Outcome:
-        if action.state is State.RUNNING and action.retrieved_ms is not None:
-            asked = rules.moved(action, Event.CANCEL, now_ms)
-            return rules.of_server(asked, "CANCELING", "the device is asked to stop", now_ms)
-        after = rules.moved(action, Event.WITHDRAW, now_ms)
-        return rules.of_server(after, "CANCELED", "taken back", now_ms)
 
     # Beginning and ending.
 
@@ -322,9 +302,8 @@ class Deployments:
         """Close an action that another one takes the place of."""
         async with job.lock:
             if not job.action.is_closed:
-                now_ms = self._clock.now_ms()
-                after = rules.moved(job.action, Event.WITHDRAW, now_ms)
-                await self._note(job, rules.of_server(after, "CANCELED", "another one came", now_ms))
+                gone = ageing.withdrawn(job.action, "another one came", self._clock.now_ms())
+                await self._note(job, gone)
 
     async def _added(self, assignment: Assignment, artifact: Artifact) -> Stored:
         now_ms = self._clock.now_ms()
@@ -392,7 +371,7 @@ class Deployments:
                 return
             counted = await self._ended(stored)
             if stored.action.state is State.FINISHED and not counted:
-                await self._database.write(lambda connection: _upgraded(connection, stored))
+                await self._database.write(lambda connection: take_finished(connection, stored))
             del self._jobs[stored.imei]
             self._stopping.discard(stored.imei)
 
@@ -416,13 +395,3 @@ def _standing_after(standing: Standing, stored: Stored) -> Standing:
     """Return what is known of a target that finished an action: it is asked what it has now."""
     expected = stored.action.artifact.version if stored.kind == "firmware" else standing.expected
     return msgspec.structs.replace(standing, wanted=True, installed_id=stored.action.id, expected=expected)
-
-
-def _upgraded(connection: Connection, stored: Stored) -> None:
-    """Take over what a device brought to its end for a campaign that had let go of it."""
-    artifact = stored.action.artifact
-    now_ms = stored.action.closed_ms or stored.action.opened_ms
-    change = Upgraded(
-        stored.account_id, stored.imei, stored.kind, artifact.name, artifact.version, False, now_ms
-    )
-    apply_changes(connection, [change])

@@ -1,4 +1,4 @@
-"""What a device says it has, known by name and version (spec ddi.md, sections 2.6 and 10.3)."""
+"""What a device says it has, without a campaign that would say so (spec ddi.md, sections 2.6 and 10.3)."""
 
 from sqlalchemy import Connection
 
@@ -6,6 +6,7 @@ from overair.campaigns.rules import version_of
 from overair.devices.changes import Upgraded
 from overair.devices.group import apply_changes
 from overair.devices.sql import load_state
+from overair.doors.ddi.model import Stored
 from overair.packages import sql as packages
 from overair.packages.model import Package
 from overair.platform.limits import DEFAULT_LIMITS
@@ -34,3 +35,18 @@ def take_installed(connection: Connection, imei: int, package: Package, now_ms: 
     )
     apply_changes(connection, [change])
     return True
+
+
+def take_finished(connection: Connection, stored: Stored) -> None:
+    """Take over what a device brought to its end for a campaign that had let go of it."""
+    artifact, now_ms = stored.action.artifact, stored.action.closed_ms or stored.action.opened_ms
+    change = Upgraded(
+        stored.account_id,
+        stored.imei,
+        stored.kind,
+        artifact.name,
+        artifact.version,
+        confirmed=False,
+        now_ms=now_ms,
+    )
+    apply_changes(connection, [change])

@@ -155,7 +155,7 @@ class Targets:
         kept = self._targets.setdefault(target.imei, target)
         if kept is not target:
             kept.tokens, kept.gateway, kept.settings = target.tokens, target.gateway, target.settings
-            kept.controller_id = target.controller_id
+            kept.controller_id, kept.campaigning = target.controller_id, target.campaigning
         self._named[tenant, target.controller_id] = kept
         return kept
 
