@@ -122,8 +122,8 @@ class Server:
         )  # fmt: skip
         self._images = ImageHost(core.packages.images, self._lwm2m.updates, core.bandwidth, core.limits)
         self._ddi = DdiDoor(
-            database, core.packages, core.attempts, self._images.sending, core.clock, core.limits,
-            settings.trust,
+            database, core.devices, core.packages, core.attempts, self._images.sending, core.clock,
+            core.limits, settings.trust,
         )  # fmt: skip
         core.make_jobs(
             {"LWM2M": self._lwm2m.updates, "HTTP": self._ddi.deployments}, await self._sender(opening)

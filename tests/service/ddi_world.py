@@ -243,7 +243,7 @@ async def open_world(
         )
         sending = Sending(images, Bandwidth(limits.download_bytes_per_second), limits)  # type: ignore[arg-type]
         with mock.patch("overair.doors.ddi.door.CHANGE_SECONDS", 60.0):  # days pass here
-            door = DdiDoor(database, package_service, attempts, sending, clock, limits, trust)
+            door = DdiDoor(database, devices, package_service, attempts, sending, clock, limits, trust)
         engine = Engine(database, attempts, {"HTTP": door.deployments}, clock, limits, poll_seconds=600)
         campaigns.wake, door.contacts.on_heard = engine.wake, engine.heard
         await door.start()

@@ -61,6 +61,20 @@ async def test_it_is_asked_again_after_a_day(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_an_owner_who_asks_for_a_report_gets_it_with_the_next_poll(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        target = await world.target()
+        await world.devices.request_report(world.account.id, IMEI)
+        assert len(await world.devices.open_operations()) == 1
+    async with open_world(tmp_path, again=True) as world:
+        target = target.like(client=world.client)
+        assert "configData" in await target.poll()
+        await target.configure()
+        assert await world.devices.open_operations() == []
+        assert "configData" not in await target.poll()
+
+
+@virtual
 async def test_what_is_missing_never_erases(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         target = await world.target()

@@ -47,10 +47,6 @@ class TokenService:
         name = checked_controller(controller_id)
         await self._database.write(lambda connection: token_sql.bind(connection, account_id, name, imei))
 
-    async def name_of(self, imei: int) -> str | None:
-        """Return what a device calls itself, where that is no IMEI."""
-        return await self._database.read(lambda connection: token_sql.name_of(connection, imei))
-
     async def purge(self) -> int:
         """Delete the tokens that have expired; return how many. Call it now and then."""
         now_ms = self._clock.now_ms()

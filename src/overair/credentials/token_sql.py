@@ -145,14 +145,6 @@ def bind(connection: Connection, account_id: int, controller_id: str, imei: int)
         connection.execute(insert(controllers).values(values))
 
 
-def name_of(connection: Connection, imei: int) -> str | None:
-    """Return what a device calls itself, if that is no IMEI."""
-    found: str | None = connection.scalar(
-        select(controllers.c.controller_id).where(controllers.c.imei == imei)
-    )
-    return found
-
-
 def purge(connection: Connection, now_ms: int) -> int:
     """Delete tokens that have expired; return how many."""
     gone = connection.execute(delete(device_tokens).where(device_tokens.c.expires_ms <= now_ms))

@@ -11,7 +11,8 @@ from overair.credentials.token_model import ControllerTaken
 from overair.devices import sql as devices
 from overair.devices.contacts import TakeAttributes
 from overair.devices.group import apply_changes
-from overair.devices.model import Report, imei_text
+from overair.devices.model import Operation, Report, imei_text
+from overair.devices.service import DeviceService
 from overair.doors.ddi import store
 from overair.doors.ddi.model import Standing
 from overair.doors.ddi.targets import Target, Targets, Unclaimed
@@ -38,17 +39,31 @@ class _Taken:
 
 
 class Configuring:
-    """Takes attributes."""
+    """Takes attributes, and ends the operations of owners that asked for them."""
 
-    def __init__(self, database: Database, targets: Targets, clock: Clock) -> None:
+    def __init__(self, database: Database, service: DeviceService, targets: Targets, clock: Clock) -> None:
         self._database = database
+        self._service = service
         self._targets = targets
         self._clock = clock
+        self._asked: dict[int, list[Operation]] = {}
 
-    def is_wanted(self, standing: Standing, now_ms: int) -> bool:
+    async def start(self) -> None:
+        """Take up what owners asked before the service was started, and from now on."""
+        self._service.on_operation(self._ask)
+        for operation in await self._service.open_operations():
+            self._ask(operation)
+
+    def is_wanted(self, target: Target, now_ms: int) -> bool:
         """Whether a device is to send its attributes: never came, were asked for, or are a day old."""
-        reported_ms = standing.reported_ms
-        return standing.wanted or reported_ms is None or now_ms - reported_ms >= DAY_MS
+        standing = target.standing
+        if standing.wanted or standing.reported_ms is None or target.imei in self._asked:
+            return True
+        return now_ms - standing.reported_ms >= DAY_MS
+
+    def _ask(self, operation: Operation) -> None:
+        if operation.kind == "report_firmware":
+            self._asked.setdefault(operation.imei, []).append(operation)
 
     async def take(self, target: Target, said: ConfigData) -> None:
         """Take what a device says; raises Malformed or TooMany, and then nothing has changed."""
@@ -62,6 +77,8 @@ class Configuring:
         target.standing = taken.standing
         if taken.mismatch is not None:
             _log.warning("version_mismatch", imei=imei_text(target.imei), reason=taken.mismatch)
+        for operation in self._asked.pop(target.imei, ()):
+            await self._service.end_operation(operation.id, "done")
 
     async def claim(self, unclaimed: Unclaimed, said: ConfigData) -> None:
         """Find out by its attributes which device a controller is; :class:`UnclaimedRefused`."""

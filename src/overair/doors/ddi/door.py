@@ -15,6 +15,7 @@ from overair.campaigns.service import Attempts
 from overair.devices.contacts import SpokeHttp
 from overair.devices.group import apply_changes
 from overair.devices.model import DeviceError
+from overair.devices.service import DeviceService
 from overair.doors.ddi.artifacts import Artifacts
 from overair.doors.ddi.configuring import Configuring, UnclaimedRefused
 from overair.doors.ddi.contacts import STORE_SECONDS, Contacts
@@ -81,6 +82,7 @@ class DdiDoor:
     def __init__(
         self,
         database: Database,
+        devices: DeviceService,
         packages: PackageService,
         attempts: Attempts,
         sending: Sending,
@@ -105,7 +107,7 @@ class DdiDoor:
             clock,
             limits,
         )
-        self._configuring = Configuring(database, self._targets, clock)
+        self._configuring = Configuring(database, devices, self._targets, clock)
         self._resources = Resources(
             database,
             self.deployments,
@@ -126,6 +128,7 @@ class DdiDoor:
     async def start(self) -> None:
         """Take up what is open."""
         await self._targets.refresh()
+        await self._configuring.start()
         await self.deployments.start()
         self._running = [asyncio.create_task(job.run()) for job in self._jobs]
 

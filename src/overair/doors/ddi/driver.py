@@ -347,17 +347,19 @@ class Deployments:
     async def _note(self, job: Job, outcome: rules.Outcome) -> None:
         """Store an action and what was said of it, and what that means for its device."""
         stored = msgspec.structs.replace(job.stored, action=outcome.action)
-        standing = await self._targets.standing(stored.imei)
-        after = _standing_after(standing, stored) if outcome.action.state is State.FINISHED else standing
 
-        def write(connection: Connection) -> None:
+        def write(connection: Connection) -> Standing | None:
             store.note(connection, stored, outcome)
-            if after is not standing:
-                store.put_standing(connection, stored.imei, stored.account_id, after)
+            if stored.action.state is not State.FINISHED:
+                return None
+            after = _standing_after(store.standing_of(connection, stored.imei), stored)
+            store.put_standing(connection, stored.imei, stored.account_id, after)
+            return after
 
-        await self._database.write(write)
+        after = await self._database.write(write)
         job.stored = stored
-        self._targets.stands(stored.imei, after)
+        if after is not None:
+            self._targets.stands(stored.imei, after)
 
     def _hold(self, job: Job, action: Action) -> None:
         """Remember what need not be stored."""

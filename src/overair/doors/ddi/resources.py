@@ -69,7 +69,7 @@ class Resources:
         links, busy, opens_ms = self._action_link(request, target)
         if target.standing.installed_id is not None:
             links["installedBase"] = f"{request.base}/installedBase/{target.standing.installed_id}"
-        if self._configuring.is_wanted(target.standing, now_ms):
+        if self._configuring.is_wanted(target, now_ms):
             links["configData"] = f"{request.base}/configData"
         seconds = interval(target.settings.polling, now_ms, target.imei, busy=busy, opens_ms=opens_ms)
         return reply(request, bodies.poll(seconds, links))

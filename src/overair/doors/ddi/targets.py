@@ -110,10 +110,6 @@ class Targets:
         found = self._named.get((tenant.lower(), controller_id))
         return found if found is not None and found.is_proved(proof, self._clock.now_ms()) else None
 
-    def of(self, imei: int) -> Target | None:
-        """Return a target that is remembered."""
-        return self._targets.get(imei)
-
     async def find(self, tenant: str, controller_id: str, proof: Proof) -> Target | Unclaimed:
         """Return who asks, from the database; :class:`Unproved`, whatever is not as it should be."""
         now_ms = self._clock.now_ms()
@@ -127,13 +123,6 @@ class Targets:
             if account is not None and folded in (ANY_TENANT, account[1].lower()):
                 return Unclaimed(account[0], controller_id)
         raise Unproved
-
-    async def standing(self, imei: int) -> Standing:
-        """Return what is known of a target, remembered or not."""
-        target = self._targets.get(imei)
-        if target is not None:
-            return target.standing
-        return await self._database.read(lambda connection: store.standing_of(connection, imei))
 
     def stands(self, imei: int, standing: Standing) -> None:
         """What is stored of a target has changed."""
