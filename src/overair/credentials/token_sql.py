@@ -123,7 +123,7 @@ def add(connection: Connection, wanted: TokenRow, limits: Limits) -> None:
 def remove(connection: Connection, account_id: int, imei: int | None, number: int) -> bool:
     """Delete a token of a device or gateway; False if it has none with that number."""
     mine = delete(device_tokens).where(
-        device_tokens.c.id == number, device_tokens.c.account_id == account_id, device_tokens.c.imei.is_(imei)
+        device_tokens.c.id == number, device_tokens.c.account_id == account_id, device_tokens.c.imei == imei
     )
     gone = bool(connection.execute(mine).rowcount)
     note_change(connection)

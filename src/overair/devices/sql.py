@@ -282,10 +282,10 @@ def load_registrations(connection: Connection) -> list[Registration]:
     return [Registration(*row) for row in connection.execute(REGISTRATION)]
 
 
-def end_operation(connection: Connection, operation_id: str, outcome: str, now_ms: int) -> None:
-    """Note how an operation ended."""
-    mine = update(operations).where(operations.c.id == operation_id)
-    connection.execute(mine.values(ended_ms=now_ms, outcome=outcome))
+def end_operation(connection: Connection, operation_id: str, outcome: str, now_ms: int) -> bool:
+    """Note how an operation ended; False if it had ended before, as when two doors held it."""
+    mine = update(operations).where(operations.c.id == operation_id, operations.c.ended_ms.is_(None))
+    return bool(connection.execute(mine.values(ended_ms=now_ms, outcome=outcome)).rowcount)
 
 
 def load_operation(connection: Connection, operation_id: str) -> Operation:

@@ -191,8 +191,8 @@ class SqlDeviceStore:
 
     async def end_operation(self, operation_id: str, outcome: str, now_ms: int) -> None:
         def end(connection: Connection) -> None:
-            sql.end_operation(connection, operation_id, outcome, now_ms)
-            if self._on_operation_ended is not None:
+            ended = sql.end_operation(connection, operation_id, outcome, now_ms)
+            if ended and self._on_operation_ended is not None:
                 operation = sql.load_operation(connection, operation_id)
                 self._on_operation_ended(connection, operation, outcome, now_ms)
 

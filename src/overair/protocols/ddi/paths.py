@@ -9,7 +9,6 @@ from urllib.parse import unquote_to_bytes
 from msgspec import Struct
 
 SEGMENT_CHARACTERS = 256
-FILENAME_CHARACTERS = 128
 _NUMBER_MAX = 2**31 - 1
 _RAW = re.compile(rb"(/[^/?#]{1,768}/controller/v1/[^/?#]{1,768})((?:/[^/?#]{1,512}){0,4})/?", re.ASCII)
 # What may stand in a path as it is (RFC 3986, section 3.3); links repeat it, so nothing else may.
