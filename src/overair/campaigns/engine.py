@@ -236,8 +236,7 @@ def _move(connection: Connection, *, campaign_id: int, now_ms: int) -> bool:
     event = plan.campaign_event(campaign, checking.conditions(connection, campaign), now_ms)
     if event is None:
         return False
-    after = sql.move(connection, campaign, event, now_ms)
-    telling.changed(connection, sql.account_of_campaign(connection, after).name, after, now_ms)
+    telling.moved(connection, campaign, event, now_ms)
     return True
 
 

@@ -135,9 +135,7 @@ def cancel(connection: Connection, account_id: int, uuid: str, now_ms: int) -> N
         raise AlreadyEnded(f"campaign {uuid}: {campaign.status}")
     if campaign.status is CampaignStatus.SCHEDULED:
         raise AlreadyStarted(f"campaign {uuid}: {campaign.status}")
-    after = sql.move(connection, campaign, CampaignEvent.CANCEL, now_ms)
-    account = sql.account_of_campaign(connection, after)
-    telling.changed(connection, account.name, after, now_ms)
+    telling.moved(connection, campaign, CampaignEvent.CANCEL, now_ms)
 
 
 def abort(connection: Connection, account_id: int, uuid: str, now_ms: int) -> None:
@@ -147,9 +145,7 @@ def abort(connection: Connection, account_id: int, uuid: str, now_ms: int) -> No
         raise AlreadyEnded(f"campaign {uuid}: {campaign.status}")
     if campaign.status is not CampaignStatus.SCHEDULED:
         raise NotStarted(f"campaign {uuid}: {campaign.status}, not started")
-    after = sql.move(connection, campaign, CampaignEvent.ABORT, now_ms)
-    account = sql.account_of_campaign(connection, after)
-    telling.changed(connection, account.name, after, now_ms)
+    telling.moved(connection, campaign, CampaignEvent.ABORT, now_ms)
 
 
 def page(

@@ -1,6 +1,5 @@
 """What owners do with campaigns, and what drivers say of attempts."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -216,7 +215,7 @@ class Attempts:
     async def keep(self, campaign_id: int, imei: int, attempt: int, progress: bytes) -> None:
         """Store what the driver wants to know after a restart: 4 kB at most."""
         item = ending.Progress(campaign_id, imei, attempt, progress)
-        await self._submit(ending.keep_progress, item)
+        await self._database.write_with(ending.keep_progress, item)
 
     async def succeeded(self, campaign_id: int, imei: int, attempt: int, version: str | None) -> bool:
         """The device has what it was to get; *version* as it says, None if it does not say.
@@ -241,23 +240,9 @@ class Attempts:
         item = ending.Ended(
             campaign_id=campaign_id, imei=imei, attempt=attempt, now_ms=self._clock.now_ms(), **said
         )
-        counted = await self._submit(ending.end_attempts, item)
+        counted = await self._database.write_with(ending.end_attempts, item)
         self.on_end(imei, attempt)
         return bool(counted)
-
-    async def _submit(self, handler: Any, item: Any) -> Any:
-        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._database.submit(handler, item, partial(_settle, waiter))
-        return await waiter
-
-
-def _settle(waiter: "asyncio.Future[Any]", result: Any) -> None:
-    if waiter.cancelled():
-        return
-    if isinstance(result, Exception):
-        waiter.set_exception(result)
-    else:
-        waiter.set_result(result)
 
 
 def _sorted_out(device_ids: Sequence[str]) -> tuple[list[int], list[str]]:

@@ -14,6 +14,7 @@ from overair.callbacks import build, outbox
 from overair.callbacks.model import Message
 from overair.campaigns import rows, sql
 from overair.campaigns.model import Campaign, CampaignStatus, Row
+from overair.campaigns.states import CampaignEvent
 from overair.campaigns.texts import V3_STATUS, v3_reason
 from overair.devices.model import Operation, imei_text
 from overair.devices.sql import load_state, models_of
@@ -33,6 +34,12 @@ def changed(connection: Connection, account_name: str, campaign: Campaign, now_m
     is_start = campaign.status is CampaignStatus.SCHEDULED
     tell = build.upgrade_scheduled if is_start else build.upgrade_progress
     _put(connection, campaign, tell(account_name, _upgrade(campaign)), now_ms)
+
+
+def moved(connection: Connection, campaign: Campaign, event: CampaignEvent, now_ms: int) -> None:
+    """Change a campaign's status by the table, and tell so."""
+    after = sql.move(connection, campaign, event, now_ms)
+    changed(connection, sql.account_of_campaign(connection, after).name, after, now_ms)
 
 
 def ended_portion(connection: Connection, campaign_id: int, limits: Limits, now_ms: int) -> bool:

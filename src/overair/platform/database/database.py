@@ -68,8 +68,13 @@ class Database:
 
     async def write(self, change: Callable[[Connection], T]) -> T:
         """Run *change* on the writer's thread; returns after it is committed."""
-        waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.submit(_each, change, partial(_settle, waiter))
+        written: T = await self.write_with(_each, change)
+        return written
+
+    async def write_with(self, handler: Handler, item: Any) -> Any:
+        """Have *handler* write *item* together with others; returns its result after the commit."""
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.submit(handler, item, partial(_settle, waiter))
         return await waiter
 
     def submit(self, handler: Handler, item: Any, done: Done) -> None:
