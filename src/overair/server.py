@@ -41,6 +41,7 @@ from overair.platform.clock import Clock, ClockError, SandboxClock, SystemClock,
 from overair.platform.database import Database, check_schema, embedded_url
 from overair.platform.images import ImagesUnavailable
 from overair.platform.limits import DEFAULT_LIMITS, Limits
+from overair.platform.tasks import end
 from overair.protocols.lwm2m.updating import Means
 
 _log = structlog.get_logger()
@@ -134,7 +135,7 @@ class Server:
         core.standings_of_doors = lambda: self._ddi.standings
         await self._open_http(opening, settings.http)
         await self._open_lwm2m(opening)
-        opening.push_async_callback(_end, asyncio.create_task(core.run()))
+        opening.push_async_callback(end, asyncio.create_task(core.run()))
 
     def _find_clock(self) -> None:
         """Take the clock that the data directory goes by."""
@@ -298,9 +299,3 @@ def _listen(address: Address) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

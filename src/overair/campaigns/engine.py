@@ -16,7 +16,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from overair.campaigns import checking, dispatching, ending, plan, rows, rules, sql, telling
-from overair.campaigns.model import Campaign, CampaignStatus, Driver, Row
+from overair.campaigns.model import Assignment, Campaign, CampaignStatus, Driver
 from overair.campaigns.service import Attempts
 from overair.campaigns.states import CAMPAIGN_OVER
 from overair.platform.clock import Clock
@@ -149,11 +149,12 @@ class Engine:
         numbers = {row.campaign_id for row, _ in running}
         campaigns = await self._database.read(partial(sql.campaigns_by_id, numbers=numbers))
         for row, progress in running:
-            self._begin(campaigns[row.campaign_id], row, progress)
+            campaign = campaigns[row.campaign_id]
+            self._begin(campaign, dispatching.assignment(campaign, row, progress))
 
-    def _begin(self, campaign: Campaign, row: Row, progress: bytes | None) -> None:
-        self._running[row.imei] = row.attempts
-        self._drivers[campaign.protocol].begin(dispatching.assignment(campaign, row, progress))
+    def _begin(self, campaign: Campaign, assignment: Assignment) -> None:
+        self._running[assignment.imei] = assignment.attempt
+        self._drivers[campaign.protocol].begin(assignment)
 
     async def _look(self) -> bool:
         """Look at rows of devices that were heard, or whose time has come."""
@@ -186,8 +187,7 @@ class Engine:
             now_ms=now_ms,
         )
         for assignment in await self._database.write(looked_at):
-            self._running[assignment.imei] = assignment.attempt
-            self._drivers[campaigns[assignment.campaign_id].protocol].begin(assignment)
+            self._begin(campaigns[assignment.campaign_id], assignment)
         return True
 
     def _attempt_over(self, imei: int, attempt: int) -> None:

@@ -26,6 +26,7 @@ from overair.platform.database import Database
 from overair.platform.limits import Limits
 from overair.platform.reconciler import Reconciler
 from overair.platform.sealing import Sealer
+from overair.platform.tasks import end
 from overair.protocols import dtls
 from overair.protocols.coap import Endpoint, Event
 from overair.protocols.lwm2m.updating import Means
@@ -108,7 +109,7 @@ class Lwm2mDoor:
         watch = self._credentials.key_watch(self._keys)
         watch.on_change(self._gateway.security.keys_changed)
         looking = Reconciler("keys", watch.look, self._clock, period_seconds=LOOK_SECONDS)
-        self._resources.push_async_callback(_end, asyncio.create_task(looking.run()))
+        self._resources.push_async_callback(end, asyncio.create_task(looking.run()))
         self._resources.callback(self._face.close)
 
     async def close(self) -> None:
@@ -131,9 +132,3 @@ class Lwm2mDoor:
 
     def _handle(self, event: Event) -> None:
         self._gateway.handle(event)
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
